@@ -1,0 +1,1 @@
+"""What wearables say, turned into samples. Never hears of a twitch."""

@@ -1,0 +1,45 @@
+"""What can go wrong, split by who must act.
+
+    Fault                 one line for a person, and its remedy; the command prints both
+    ├── PacketError       the device's: one payload is malformed. Counted, skipped, never fatal
+    ├── RadioError        the person's: no adapter, no permission, no device in reach
+    ├── RecordingError    the person's: a file that cannot be read as a recording     (monitor.recording)
+    ├── StoreError        the person's: data folder in use, read-only, full, damaged  (monitor.store)
+    └── ConfigError       the person's: a wrong key or value; names it; exit code 2   (monitor.config)
+
+Rule: every message is one line, says what happened with the value that did it, and the remedy says what
+to do next. A subclass lives in the module that raises it.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class Fault(Exception):
+    """Base of every error that a person may see.
+
+    Args:
+        message: what happened, one line, no full stop.
+        remedy: what to do about it, one line.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(message)
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.args[0]}. {self.remedy}" if self.remedy else str(self.args[0])
+
+
+class PacketError(Fault):
+    """A payload that its codec cannot read. Raised by `decode`; nothing else ever is."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "")
+
+
+class RadioError(Fault):
+    """The radio cannot be used, or a device cannot be reached."""

@@ -1,0 +1,1 @@
+"""From samples to twitches: pure, causal, the same result for any cutting of the stream."""
