@@ -1,13 +1,13 @@
 """What a wearable says, as values.
 
-    Notification ─ codec ─► Packet | Status ─ decoder ─► SampleBlock | Gap
+    Notification ─ codec ─► Packet | Started | Status ─ decoder ─► SampleBlock | Gap
 
 Rules of this module:
 
 * Every value is frozen and made in one place; arrays inside are never written to after construction.
 * Arrays are channel-planar: shape (channels, samples).
-* Times are `int` nanoseconds. `arrival_ns` and everything after it is UTC since 1970, read from a monotonic
-  clock that was anchored to UTC once, so it never runs backwards.
+* Times are `int` nanoseconds. `arrival_ns` is a clock of the host that never steps and goes on counting while
+  the host sleeps; the decoder anchors it to UTC, and every time after it is UTC since 1970.
 * A sample has an *index*: its position in its stream since the device started counting, lost samples
   included. The index is exact; the time of an index is an estimate and is carried by a `Timebase`.
 * Unknown calibration stays `count`. Microvolts are never invented.
@@ -112,6 +112,15 @@ class Packet:
     overrun: bool = False
     lead_off_changed: bool = False
     clipped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The device began to send a stream; samples before its first packet were lost, not unsent."""
+
+    stream: str
+    index: int
+    """Counter of the first sample that it sends, as on the wire."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-from firmware_interface.samples import Notification, Packet, Status, Stream
+from firmware_interface.samples import Notification, Packet, Started, Status, Stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Codec(Protocol):
     def recognises(cls, services: Collection[str], name: str | None) -> bool:
         """Whether an advertisement with these services and this name is of the family."""
 
-    def decode(self, notification: Notification) -> tuple[Packet | Status, ...]:
+    def decode(self, notification: Notification) -> tuple[Packet | Started | Status, ...]:
         """Read one notification. Raises PacketError and nothing else."""
 
     def encode(self, item: Packet | Status) -> tuple[str, bytes]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from typing import ClassVar
@@ -24,7 +24,7 @@ import numpy as np
 
 from firmware_interface.codecs import Counter, Device, Write
 from firmware_interface.errors import PacketError
-from firmware_interface.samples import Counts, Notification, Packet, Sensor, Status, Stream, Unit
+from firmware_interface.samples import Counts, Notification, Packet, Sensor, Started, Status, Stream, Unit
 
 
 def _uuid(short: int) -> str:
@@ -42,6 +42,7 @@ VERSION = 1
 _HEADER = struct.Struct("<BBHII")  # version << 4 | stream, flags, sequence, index, device µs
 _STATUS = struct.Struct("<BBIHHb")  # version, battery %, lead-off bits, overruns, drops, °C
 _STREAM = struct.Struct("<BBBBff")  # stream, sensor, unit, channels, rate Hz, scale
+_FIRST_INDEX = struct.Struct("<BI")  # stream, index; repeated in the reply to START
 _BATTERY_UNKNOWN, _TEMPERATURE_UNKNOWN = 255, -128
 _DELTA_BLOCK_MAX = 255  # samples; the count is one byte
 _SENSORS = {1: Sensor.EMG, 2: Sensor.ACC, 3: Sensor.ECG}
@@ -105,9 +106,16 @@ class Request:
             raise PacketError(f"control request of {len(data)} bytes, needs 2")
         return cls(data[0], data[1], data[2:])
 
-    def reply(self, result: Result) -> bytes:
-        """The indication that answers this request."""
-        return bytes((self.opcode & 0x7F | 0x80, self.reference, result))
+    def reply(self, result: Result, first_index: Mapping[int, int] | None = None) -> bytes:
+        """The indication that answers this request.
+
+        Args:
+            result: what became of it.
+            first_index: for START, the index of the first sample that each stream will send, by its number,
+                so that a host knows of the packets that were lost before the first one it received.
+        """
+        starts = (_FIRST_INDEX.pack(number, index) for number, index in (first_index or {}).items())
+        return bytes((self.opcode & 0x7F | 0x80, self.reference, result)) + b"".join(starts)
 
 
 class OpenProfile:
@@ -132,7 +140,9 @@ class OpenProfile:
     def __init__(self, info: bytes) -> None:
         self._streams = dict(_read_streams(info))
         self._ids = {stream.name: number for number, stream in self._streams.items()}
-        texts = {tag: value.decode("utf-8", "replace") for tag, value in _entries(info) if tag <= Tag.FIRMWARE}
+        texts = {
+            tag: value.decode("utf-8", "replace") for tag, value in _entries(info) if tag <= Tag.FIRMWARE
+        }
         self.device = Device(
             name=texts.get(Tag.NAME, ""),
             serial=texts.get(Tag.SERIAL, ""),
@@ -141,17 +151,19 @@ class OpenProfile:
         )
 
     @classmethod
-    def recognises(cls, services: Collection[str], name: str | None) -> bool:
+    def recognises(cls, services: Collection[str], name: str | None) -> bool:  # noqa: ARG003 - other families'
         """Whether the service is advertised; the name says nothing."""
         return SERVICE in services
 
-    def decode(self, notification: Notification) -> tuple[Packet | Status, ...]:
-        """Read one notification; a reply from Control, and what is unknown, gives nothing."""
+    def decode(self, notification: Notification) -> tuple[Packet | Started | Status, ...]:
+        """Read one notification; what is unknown gives nothing."""
         match notification.characteristic:
             case c if c == DATA:
                 return (self._read_data(notification.data),)
             case c if c == STATUS:
                 return (self._read_status(notification.data),)
+            case c if c == CONTROL:
+                return tuple(self._read_reply(notification.data))
             case _:
                 return ()
 
@@ -198,6 +210,17 @@ class OpenProfile:
         )
         counts = packet.counts.astype("<i2")
         return header + (_pack_deltas(counts) if delta else counts.T.tobytes())
+
+    def _read_reply(self, data: bytes) -> Iterator[Started]:
+        if len(data) < 3:
+            raise PacketError(f"control reply of {len(data)} bytes, needs 3")
+        if data[0] != Opcode.START | 0x80 or data[2] != Result.DONE:
+            return
+        if len(data[3:]) % _FIRST_INDEX.size:
+            raise PacketError(f"reply to START with {len(data) - 3} bytes of indices, cut short")
+        for number, index in _FIRST_INDEX.iter_unpack(data[3:]):
+            if number in self._streams:
+                yield Started(self._streams[number].name, index)
 
     def _read_status(self, data: bytes) -> Status:
         if len(data) < _STATUS.size:
@@ -251,14 +274,14 @@ def _entries(info: bytes) -> Iterator[tuple[int, bytes]]:
 def _read_streams(info: bytes) -> Iterator[tuple[int, Stream]]:
     entries = list(_entries(info))
     labels = {v[:2]: v[2:].decode("utf-8", "replace") for tag, v in entries if tag == Tag.CHANNEL}
-    names: set[str] = set()
+    seen: set[int | str] = set()
     for value in (value for tag, value in entries if tag == Tag.STREAM):
         number, stream = _read_stream(value, labels)
-        if stream.name in names or number > 0x0F:
+        if number in seen or stream.name in seen or number > 0x0F:
             raise PacketError(f"Info names stream {number} {stream.name!r} twice or above 15")
-        names.add(stream.name)
+        seen |= {number, stream.name}
         yield number, stream
-    if not names:
+    if not seen:
         raise PacketError("Info names no stream")
 
 
@@ -268,10 +291,12 @@ def _read_stream(value: bytes, labels: dict[bytes, str]) -> tuple[int, Stream]:
     number, sensor, unit, channels, rate_hz, scale = _STREAM.unpack_from(value)
     if sensor not in _SENSORS or unit not in _UNITS:
         raise PacketError(f"Info has sensor {sensor} in unit {unit}, which this program does not know")
-    if not (channels and math.isfinite(rate_hz) and math.isfinite(scale) and 0 < rate_hz <= 1e5 and scale):
+    if not (channels and 1 <= rate_hz <= 1e5 and math.isfinite(scale) and scale):
         raise PacketError(f"Info has a stream of {channels} channels at {rate_hz:g} Hz with scale {scale:g}")
     name = value[_STREAM.size :].decode("utf-8", "replace") or f"stream {number}"
-    sites = tuple(labels.get(bytes((number, c)), f"{name} {c + 1}") for c in range(channels))
+    sites = tuple(labels.get(bytes((number, c))) or f"{name} {c + 1}" for c in range(channels))
+    if len(set(sites)) < channels:
+        raise PacketError(f"Info gives two channels of stream {number} one label")
     return number, Stream(name, _SENSORS[sensor], _UNITS[unit], scale, rate_hz, sites)
 
 
@@ -316,7 +341,7 @@ def _unpack_deltas(payload: bytes, channels: int) -> Counts:
 def _unpack_bits(packed: bytes, width: int, count: int) -> Counts:
     bits = np.unpackbits(np.frombuffer(packed, np.uint8), count=width * count, bitorder="little")
     values = bits.reshape(count, width) @ (1 << np.arange(width, dtype=np.int64))
-    return (values - ((values >> (width - 1)) << width)).astype(np.int16)
+    return np.asarray(values - ((values >> (width - 1)) << width), np.int16)
 
 
 def _pack_deltas(counts: Counts) -> bytes:

@@ -64,4 +64,16 @@ class Context:
     duration_s: float
 
 
-Event = Twitch | Context
+@dataclass(frozen=True, slots=True)
+class Analysed:
+    """A stretch of the stream that is now final: no twitch or context in it will still be said."""
+
+    start_ns: int
+    end_ns: int
+    observed_s: float
+    """How much of it was received."""
+    analysable_s: tuple[float, ...]
+    """How much of that a twitch would have been reported in, a number a channel."""
+
+
+Event = Twitch | Context | Analysed

@@ -1,0 +1,222 @@
+"""From the notifications of one device to samples with a time, and gaps with a reason.
+
+Rules:
+
+* Every sample that the device numbered is delivered once, in order, or lies in a gap. Their sum is exact:
+  received + missing = sent, up to the last packet received.
+* Sample times never run backwards and never overlap, whatever the clock fit does.
+* A malformed payload is counted and skipped; what it carried shows up as a gap at the next good packet.
+* Nothing here knows which family it reads: that is the codec's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from firmware_interface.clock import DeviceClock
+from firmware_interface.codecs import Codec, Counter
+from firmware_interface.errors import PacketError
+from firmware_interface.samples import (
+    Gap,
+    GapReason,
+    Notification,
+    Packet,
+    SampleBlock,
+    Started,
+    Status,
+    Stream,
+    Timebase,
+)
+from firmware_interface.sequence import Step, Unwrapper
+
+_CRYSTAL = 3e-4
+"""Relative error of a device's clock; quartz is within 1e-4, cheap boards somewhat worse."""
+_SENSOR_OSCILLATOR = 1e-2
+"""Relative error of a sensor's own sampling clock (devices.md 2.3)."""
+
+
+@dataclass(slots=True)
+class Reception:
+    """What has come through so far, in samples over all streams, and packets."""
+
+    received: int = 0
+    missing: int = 0
+    packets: int = 0
+    late: int = 0
+    malformed: int = 0
+
+    @property
+    def loss(self) -> float:
+        """Share of samples that are missing."""
+        return self.missing / max(self.received + self.missing, 1)
+
+
+class Decoder:
+    """One device's notifications in, samples out.
+
+    Args:
+        codec: the device as its codec knows it.
+        utc_offset_ns: UTC minus the arrival clock.
+    """
+
+    def __init__(self, codec: Codec, utc_offset_ns: int = 0) -> None:
+        self._codec = codec
+        streams = codec.device.streams
+        self._tracks = {stream.name: _Track(stream, codec.COUNTER, utc_offset_ns) for stream in streams}
+        self.reception = Reception()
+
+    def feed(self, notification: Notification) -> list[SampleBlock | Gap | Status]:
+        """Take one notification; `arrival_ns` must not decrease."""
+        try:
+            items = self._codec.decode(notification)
+        except PacketError:
+            self.reception.malformed += 1
+            return []
+        out: list[SampleBlock | Gap | Status] = []
+        for item in items:
+            match item:
+                case Status():
+                    out.append(item)
+                case Started():
+                    self._tracks[item.stream].begin(item.index, notification.arrival_ns)
+                case Packet():
+                    out.extend(self._count(self._tracks[item.stream].feed(item, notification.arrival_ns)))
+        return out
+
+    def interrupt(self, reason: GapReason) -> None:
+        """Say why samples that turn out to be missing at the next packet are missing, in place of "lost"."""
+        for track in self._tracks.values():
+            track.interrupt(reason)
+
+    def anchor(self, utc_offset_ns: int, reason: GapReason) -> None:
+        """The host's UTC was found to differ: go on with `utc_offset_ns`, and a gap that says why."""
+        for track in self._tracks.values():
+            track.anchor(utc_offset_ns, reason)
+
+    def close(self, arrival_ns: int) -> list[Gap]:
+        """The end: the gaps of streams that are interrupted and will not be heard again."""
+        gaps = [gap for track in self._tracks.values() for gap in track.close(arrival_ns)]
+        self.reception.missing += sum(gap.missing for gap in gaps)
+        return gaps
+
+    def resume(self, codec: Codec) -> None:
+        """Go on with the same device after a reconnect. Its streams must be the same."""
+        self._codec = codec
+
+    def _count(self, items: list[SampleBlock | Gap]) -> list[SampleBlock | Gap]:
+        reception = self.reception
+        reception.packets += 1
+        reception.late += not items
+        for item in items:
+            if isinstance(item, Gap):
+                reception.missing += item.missing
+            else:
+                reception.received += item.length
+        return items
+
+
+class _Track:
+    """One stream: where it is in the count and in time."""
+
+    def __init__(self, stream: Stream, counter: Counter, utc_offset_ns: int) -> None:
+        self._stream = stream
+        self._counter = counter
+        self._nominal_ns = 1e9 / stream.rate_hz
+        self._has_clock = counter.device_ns_modulus > 0
+        self._utc_offset_ns = utc_offset_ns
+        self._shift = 0  # from the device's count to ours, which a restart does not set back
+        self._next: int | None = None
+        self._end_ns: int | None = None
+        self._sequence: int | None = None
+        self._reason: GapReason | None = None
+        self._anchored = False
+        self._index = Unwrapper(counter.index_modulus, stream.rate_hz)
+        self._count_from_anew()
+
+    def begin(self, index: int, arrival_ns: int) -> None:
+        """The device will send from `index` on: a count to start from, if there is none yet."""
+        if self._next is None:
+            _, self._next = self._index.feed(index, arrival_ns)
+
+    def interrupt(self, reason: GapReason) -> None:
+        self._reason = self._reason or reason
+
+    def anchor(self, utc_offset_ns: int, reason: GapReason) -> None:
+        self._utc_offset_ns, self._reason, self._anchored = utc_offset_ns, reason, True
+
+    def feed(self, packet: Packet, arrival_ns: int) -> list[SampleBlock | Gap]:
+        length = packet.counts.shape[1]
+        step, position = self._position(packet, arrival_ns)
+        if step is Step.RESTART:
+            position = self._recount(position, arrival_ns - round(length * self._nominal_ns))
+        elif self._next is not None and position < self._next:
+            return []
+        start_ns, period_ns = self._time(packet, position, arrival_ns)
+        gap = self._gap(packet, position, start_ns, exact=step is Step.FORWARD)
+        self._next, self._end_ns = position + length, start_ns + round(length * period_ns)
+        self._sequence, self._reason, self._anchored = packet.sequence, None, False
+        block = SampleBlock(self._stream, position, Timebase(position, start_ns, period_ns), packet.counts)
+        return [*gap, block]
+
+    def close(self, arrival_ns: int) -> list[Gap]:
+        end_ns = arrival_ns + self._utc_offset_ns
+        if self._reason is None or self._end_ns is None or end_ns <= self._end_ns:
+            return []
+        missing = round((end_ns - self._end_ns) / self._nominal_ns)
+        return [Gap(self._stream, self._end_ns, end_ns, missing, self._reason, exact=False)]
+
+    def _position(self, packet: Packet, arrival_ns: int) -> tuple[Step, int]:
+        assert packet.index is not None  # noqa: S101 - families without an index come with their codecs
+        step, position = self._index.feed(packet.index, arrival_ns)
+        return step, position + self._shift
+
+    def _recount(self, position: int, start_ns: int) -> int:
+        """The device counts from anew: go on with our own count, the samples between being an estimate."""
+        away_ns = 0 if self._end_ns is None else start_ns + self._utc_offset_ns - self._end_ns
+        resumed = (self._next or 0) + max(round(away_ns / self._nominal_ns), 0)
+        self._shift += resumed - position
+        self._reason = self._reason or GapReason.RESTARTED
+        self._count_from_anew()
+        return resumed
+
+    def _count_from_anew(self) -> None:
+        ticks = (1.0, _CRYSTAL) if self._has_clock else (self._nominal_ns, _SENSOR_OSCILLATOR)
+        self._clock = DeviceClock(*ticks)
+        self._rate = DeviceClock(
+            self._nominal_ns, _SENSOR_OSCILLATOR
+        )  # the device's clock against its samples
+        self._ticks = Unwrapper(self._counter.device_ns_modulus, 1e9)
+
+    def _time(self, packet: Packet, position: int, arrival_ns: int) -> tuple[int, float]:
+        """UTC of the first sample, and the period, both in ns. The radio delays from the *last* sample on."""
+        last = packet.counts.shape[1] - 1
+        if self._has_clock and packet.device_ns is not None:
+            _, tick = self._ticks.feed(packet.device_ns, arrival_ns)
+            self._rate.feed(position, tick)
+            self._clock.feed(tick + round(last * self._rate.tick_ns), arrival_ns)
+            period_ns = self._rate.tick_ns * self._clock.tick_ns
+        else:
+            tick = position
+            self._clock.feed(tick + last, arrival_ns)
+            period_ns = self._clock.tick_ns
+        return self._not_before_last(self._clock.at(tick) + self._utc_offset_ns, period_ns), period_ns
+
+    def _not_before_last(self, start_ns: int, period_ns: float) -> int:
+        """At least half a period after the last sample: a fit may step back, sample times may not."""
+        if self._end_ns is None or self._anchored:
+            return start_ns
+        return max(start_ns, self._end_ns - round(period_ns / 2))
+
+    def _gap(self, packet: Packet, position: int, start_ns: int, *, exact: bool) -> list[Gap]:
+        missing = 0 if self._next is None else position - self._next
+        if not missing and not self._anchored:
+            return []
+        reason = self._reason or (GapReason.OVERRUN if self._lost_inside(packet) else GapReason.LOST)
+        end_ns = self._end_ns if self._end_ns is not None else start_ns - round(missing * self._nominal_ns)
+        return [Gap(self._stream, min(end_ns, start_ns), start_ns, missing, reason, exact)]
+
+    def _lost_inside(self, packet: Packet) -> bool:
+        """The packet count is continuous while the sample index is not: the device lost them."""
+        if packet.sequence is None or self._sequence is None:
+            return packet.overrun
+        return packet.sequence == (self._sequence + 1) % self._counter.sequence_modulus

@@ -1,0 +1,518 @@
+"""The command `fasciwatch`.
+
+Rules: standard output is for data, standard error for words. `--json` is on every command that prints data.
+Exit codes: 0 done, 1 failed at run time, 2 wrong usage or configuration. A fault is one line with its remedy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import re
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import monitor
+from firmware_interface.ble import Radio, Sighting
+from firmware_interface.codecs import Codec
+from firmware_interface.codecs.open_profile import OpenProfile
+from firmware_interface.emulated.arm import Arm, ArmSettings
+from firmware_interface.emulated.wearable import Wearable, WearableSettings
+from firmware_interface.errors import Fault, RadioError
+from firmware_interface.samples import Gap, GapReason, Sensor, Unit
+from monitor import config, lines
+from monitor.clock import HostClock
+from monitor.collector import Collector, Subject
+from monitor.detection.events import Context, Twitch
+from monitor.live import Lines, Screen, View
+from monitor.recording import read
+from monitor.replay import replay as replayed
+from monitor.store import DATABASE, Archive, Store, StoreError, Summary, database_version
+
+CODECS: tuple[type[Codec], ...] = (OpenProfile,)
+_DEMO = "demo"
+_DEMO_ADDRESS = "F0:5C:1A:00:00:01"
+_DEMO_SITES = ("biceps", "triceps", "FCR", "FDI")
+_SCAN_S = 8.0
+_DAY_NS = 86_400_000_000_000
+_UNITS_NS = {"s": 10**9, "min": 60 * 10**9, "h": 3600 * 10**9, "d": _DAY_NS}
+
+app = typer.Typer(
+    help="Watch muscle twitches (fasciculations) from a laptop, with wearables that people can buy. "
+    "Not a medical device: it counts, it does not diagnose.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on standard output.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="Configuration file (TOML).")]
+Duration = Annotated[float | None, typer.Option("--for", min=0.0, help="Stop after this many seconds.")]
+Since = Annotated[str, typer.Option(help="How far back: 90s, 30min, 12h, 7d, or all.")]
+DataDir = Annotated[Path | None, typer.Option("--data", help="Data folder, instead of the configured one.")]
+
+
+def main() -> None:
+    """Run the command; turn faults into one line and an exit code."""
+    try:
+        app(prog_name="fasciwatch")
+    except Fault as fault:
+        print(f"fasciwatch: {fault}", file=sys.stderr)  # noqa: T201
+        sys.exit(fault.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(0)
+    except BrokenPipeError:  # `fasciwatch events | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        print(f"fasciwatch {monitor.__version__}")  # noqa: T201
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def demo(
+    seed: Annotated[int, typer.Option(min=0, help="Of the emulated arm and radio.")] = 1,
+    loss: Annotated[
+        float, typer.Option(min=0.0, max=0.5, help="Share of packets that the radio loses.")
+    ] = 0.01,
+    duration: Duration = None,
+    json_lines: Json = False,
+    data: DataDir = None,
+) -> None:
+    """Watch an emulated wearable over a virtual radio: the whole path, without hardware."""
+    settings = config.Settings()
+    folder = data or settings.data_dir / _DEMO
+
+    _collect(lambda: _emulated(seed, loss), folder, settings, json_lines=json_lines, duration_s=duration)
+
+
+@app.command()
+def run(
+    config_file: ConfigFile = None, duration: Duration = None, json_lines: Json = False, data: DataDir = None
+) -> None:
+    """Watch the configured wearables, or else every one in reach that is supported, until Ctrl-C."""
+    settings = config.load(config_file)
+
+    @asynccontextmanager
+    async def source() -> AsyncIterator[tuple[Radio, list[Subject]]]:
+        radio = Radio(CODECS)
+        yield radio, await _subjects(radio, settings)
+
+    _collect(source, data or settings.data_dir, settings, json_lines=json_lines, duration_s=duration)
+
+
+@app.command()
+def scan(
+    seconds: Annotated[float, typer.Option("--for", min=1.0, help="How long to listen.")] = 8.0,
+    everything: Annotated[bool, typer.Option("--all", help="Also devices that are not supported.")] = False,
+    json_lines: Json = False,
+) -> None:
+    """Name the wearables in reach."""
+    sightings = [s for s in asyncio.run(Radio(CODECS).scan(seconds)) if everything or s.codec]
+    if json_lines:
+        for sighting in sightings:
+            _print(lines.as_json(_sighting_fields(sighting)))
+    elif sightings:
+        rows = (
+            (s.address, s.name or "", f"{s.rssi} dBm", s.codec.FAMILY if s.codec else "not supported")
+            for s in sightings
+        )
+        _print_table(("address", "name", "signal", "family"), rows)
+    else:
+        _note("no supported wearable in reach; see the device table in the README, or scan --all")
+
+
+@app.command()
+def replay(
+    file: Annotated[Path, typer.Argument(help="EDF, BDF, XDF or CSV.", show_default=False)],
+    unit: Annotated[
+        Unit | None, typer.Option(help="Unit of the numbers, instead of what the file says.")
+    ] = None,
+    sensor: Annotated[
+        Sensor | None, typer.Option(help="What was measured, instead of what the file says.")
+    ] = None,
+    config_file: ConfigFile = None,
+    json_lines: Json = False,
+) -> None:
+    """Run a recording through the same detector as live data."""
+    settings = config.load(config_file)
+    result = replayed(read(file, unit=unit, sensor=sensor), settings.detection)
+    for note in result.notes:
+        _note(note)
+    if json_lines:
+        for event in result.events:
+            _print(lines.as_json(lines.from_start(event)))
+        for channel in result.summaries:
+            _print(lines.as_json(lines.summary(channel)))
+        return
+    for event in result.events:
+        _print(f"{event.onset_ns * 1e-9:10.3f} s  {lines.plain(event)}")
+    rows = (
+        (s.channel, f"{s.recorded_s:.1f}", f"{s.analysable_s:.1f}", str(s.twitches), _rate(s.rate_per_min))
+        for s in result.summaries
+    )
+    _print_table(("channel", "recorded s", "analysable s", "twitches", "a minute"), rows)
+
+
+@app.command()
+def events(
+    since: Since = "24h",
+    limit: Annotated[int, typer.Option(min=1, help="At most this many, the newest.")] = 200,
+    config_file: ConfigFile = None,
+    data: DataDir = None,
+    json_lines: Json = False,
+) -> None:
+    """List the stored twitches, and with --json contexts and gaps too."""
+    now_ns = time.time_ns()
+    since_ns = _since_ns(since, now_ns)
+    with Archive.open(_readable(config_file, data)) as archive:
+        names = {known.id: known.device.name for known in archive.devices()}
+        twitches = archive.twitches(since_ns, now_ns, limit=limit)
+        if json_lines:
+            start_ns = twitches[0][1].onset_ns if len(twitches) == limit else since_ns
+            contexts = archive.contexts(start_ns, now_ns)
+            stored: list[tuple[int, Twitch | Context | Gap]] = [*twitches, *contexts]
+            stored += archive.gaps(start_ns, now_ns)
+            objects = [lines.at_utc(event, names[device]) for device, event in stored]
+            for fields in sorted(objects, key=lambda fields: str(fields["onset"])):
+                _print(lines.as_json(fields))
+            return
+    if not twitches:
+        _note(f"no twitch stored in the last {since}" if since_ns else "no twitch stored")
+    rows = (
+        (
+            lines.local(twitch.onset_ns),
+            names[device],
+            twitch.channel,
+            f"{twitch.peak_to_peak:.3g} {twitch.unit}",
+            f"{twitch.duration_s * 1e3:.0f}",
+            f"{twitch.snr:.0f}",
+            f"{twitch.confidence:.2f}",
+        )
+        for device, twitch in twitches
+    )
+    _print_table(("onset", "device", "channel", "peak to peak", "ms", "SNR", "confidence"), rows)
+
+
+@app.command()
+def status(
+    since: Since = "24h", config_file: ConfigFile = None, data: DataDir = None, json_lines: Json = False
+) -> None:
+    """Say what is being watched, and what the last hours held."""
+    now_ns = time.time_ns()
+    since_ns = _since_ns(since, now_ns)
+    with Archive.open(_readable(config_file, data)) as archive:
+        summary = archive.summary(since_ns, now_ns)
+        gaps = archive.gaps(since_ns, now_ns)
+    missing = _missing(gaps, since_ns)
+    if json_lines:
+        _print(lines.as_json(_status_fields(summary, missing)))
+    else:
+        _print_status(summary, missing, since)
+
+
+@app.command()
+def doctor(config_file: ConfigFile = None, data: DataDir = None, json_lines: Json = False) -> None:
+    """Check what fasciwatch needs here, and say what to do about what is missing."""
+    settings = config.load(config_file)
+    checks = list(_checks(data or settings.data_dir))
+    for name, found, remedy in checks:
+        if json_lines:
+            fields = {"type": "check", "name": name, "ok": not remedy, "found": found, "remedy": remedy}
+            _print(lines.as_json(fields))
+        else:
+            _print(f"{'ok  ' if not remedy else 'FAIL'} {name}: {found}" + (f". {remedy}" if remedy else ""))
+    if any(remedy for _, _, remedy in checks):
+        raise typer.Exit(1)
+
+
+# Collecting ---------------------------------------------------------------------------------------------------
+
+Source = Callable[[], AbstractAsyncContextManager[tuple[Radio, list[Subject]]]]
+"""Opens a radio and finds who to follow on it."""
+
+
+def _collect(
+    source: Source, folder: Path, settings: config.Settings, *, json_lines: bool, duration_s: float | None
+) -> None:
+    """Collect from `source` into `folder` until Ctrl-C, SIGTERM or the end of `duration_s`."""
+    store = Store.open(folder)
+    clock = HostClock()
+    try:
+        opening = store.begin(
+            now_ns=clock.utc_ns(), version=monitor.__version__, settings=asdict(settings.detection)
+        )
+        if opening.previous_end_ns is not None:
+            away_s = (clock.utc_ns() - opening.previous_end_ns) * 1e-9
+            _note(f"nothing was watched since {lines.local(opening.previous_end_ns)} ({away_s:.0f} s)")
+        asyncio.run(_watch(source, store, clock, settings, json_lines=json_lines, duration_s=duration_s))
+    finally:
+        store.close(clock.utc_ns())
+        _note(f"stored in {folder}")
+
+
+async def _watch(
+    source: Source,
+    store: Store,
+    clock: HostClock,
+    settings: config.Settings,
+    *,
+    json_lines: bool,
+    duration_s: float | None,
+) -> None:
+    with suppress(asyncio.CancelledError), _ends_on_sigterm():
+        async with source() as (radio, subjects):
+            views: list[View] = []
+            collector = Collector(
+                radio, store, subjects, settings.detection, lambda d, what: views[0].tell(d, what), clock
+            )
+            views.append(_view(collector, json_lines=json_lines))
+            with views[0], suppress(TimeoutError):
+                async with asyncio.timeout(duration_s):
+                    await collector.run()
+
+
+def _view(collector: Collector, *, json_lines: bool) -> View:
+    console = Console()
+    if json_lines or not console.is_terminal:
+        return Lines(as_json=json_lines)
+    return Screen(collector.views, console)
+
+
+@contextmanager
+def _ends_on_sigterm() -> Iterator[None]:
+    """SIGTERM ends the session as Ctrl-C does, where the system has it."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    if sys.platform == "win32" or task is None:
+        yield
+        return
+    loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+
+
+async def _subjects(radio: Radio, settings: config.Settings) -> list[Subject]:
+    """The configured devices, or else all that are in reach."""
+    if settings.devices:
+        return [Subject(device.address, device.name, device.sites) for device in settings.devices]
+    _note(f"no device is configured; looking for {_SCAN_S:g} s for any that is supported")
+    found = [sighting for sighting in await radio.scan(_SCAN_S) if sighting.codec]
+    if not found:
+        raise RadioError(
+            "no supported wearable is in reach", "Switch it on and near, or see `fasciwatch scan --all`"
+        )
+    return [Subject(sighting.address) for sighting in found]
+
+
+@asynccontextmanager
+async def _emulated(seed: int, loss: float) -> AsyncIterator[tuple[Radio, list[Subject]]]:
+    """A virtual radio with one emulated wearable on it."""
+    from firmware_interface.emulated.peripheral import WornWearable  # only with the extra "demo"
+    from firmware_interface.virtual_radio import VirtualRadio
+
+    arm = Arm(ArmSettings(channels=_DEMO_SITES, twitches_per_min=30.0), seed)
+    wearable = Wearable(WearableSettings(loss=loss), arm, seed, time.monotonic_ns())
+    async with VirtualRadio() as radio, WornWearable(radio, wearable, _DEMO_ADDRESS) as worn:
+        yield Radio(CODECS, radio.backend), [Subject(worn.address)]
+
+
+# Reading ------------------------------------------------------------------------------------------------------
+
+
+def _readable(config_file: Path | None, data: Path | None) -> Path:
+    """The data folder to read: as told, or as configured, or the demo's where nothing real was ever stored."""
+    if data is not None:
+        return data
+    folder = config.load(config_file).data_dir
+    if not (folder / DATABASE).exists() and (folder / _DEMO / DATABASE).exists():
+        _note("nothing was recorded yet; this is the demo's data")
+        return folder / _DEMO
+    return folder
+
+
+def _since_ns(since: str, now_ns: int) -> int:
+    """The time that `since` ("12h") says, ns UTC."""
+    if since == "all":
+        return 0
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|min|h|d)", since)
+    if not match:
+        raise typer.BadParameter(
+            f"{since!r} is no duration: use 90s, 30min, 12h, 7d or all", param_hint="--since"
+        )
+    return now_ns - round(float(match[1]) * _UNITS_NS[match[2]])
+
+
+Missing = Mapping[tuple[int, GapReason], tuple[int, float]]
+"""(device, reason) -> number of gaps and their seconds."""
+
+
+def _missing(gaps: Sequence[tuple[int, Gap]], since_ns: int) -> Missing:
+    totals: dict[tuple[int, GapReason], tuple[int, float]] = {}
+    for device, gap in gaps:
+        count, seconds = totals.get((device, gap.reason), (0, 0.0))
+        duration_s = (gap.end_ns - max(gap.start_ns, since_ns)) * 1e-9
+        totals[device, gap.reason] = count + 1, seconds + duration_s
+    return totals
+
+
+def _status_fields(summary: Summary, missing: Missing) -> lines.Fields:
+    session, health = summary.session, {h.device_id: h for h in summary.health}
+    return {
+        "type": "status",
+        "running": session is not None and session.ended_ns is None,
+        "begun": lines.utc(session.begun_ns) if session else None,
+        "last": lines.utc(session.last_ns) if session else None,
+        "devices": [
+            {
+                "device": known.device.name,
+                "address": known.address,
+                "battery_percent": health[known.id].status.battery_percent if known.id in health else None,
+                "channels": [
+                    {
+                        "channel": total.channel,
+                        "observed_s": round(total.observed_s, 1),
+                        "analysable_s": round(total.analysable_s, 1),
+                        "twitches": total.twitches,
+                    }
+                    for total in summary.totals
+                    if total.device_id == known.id
+                ],
+                "gaps": [
+                    {"reason": str(reason), "count": count, "seconds": round(seconds, 1)}
+                    for (device, reason), (count, seconds) in missing.items()
+                    if device == known.id
+                ],
+            }
+            for known in summary.devices
+        ],
+    }
+
+
+def _print_status(summary: Summary, missing: Missing, since: str) -> None:
+    session = summary.session
+    if session is None:
+        _note("nothing was recorded yet")
+        return
+    end = session.ended_ns
+    state = f"ended {lines.local(end)}" if end else f"last sign of life {lines.local(session.last_ns)}"
+    _print(f"session begun {lines.local(session.begun_ns)}, {state}")
+    names = {known.id: known.device.name for known in summary.devices}
+    rows = (
+        (
+            names[total.device_id],
+            total.channel,
+            f"{total.observed_s / 60:.1f}",
+            f"{total.analysable_s / 60:.1f}",
+            str(total.twitches),
+            _rate(60 * total.twitches / total.analysable_s if total.analysable_s else None),
+        )
+        for total in summary.totals
+    )
+    _print(f"last {since}:" if since != "all" else "all time:")
+    _print_table(("device", "channel", "observed min", "analysable min", "twitches", "a minute"), rows)
+    for (device, reason), (count, seconds) in sorted(missing.items()):
+        _print(f"{names[device]}: {count} gaps of reason {reason}, {seconds:.1f} s")
+
+
+def _rate(per_min: float | None) -> str:
+    return "–" if per_min is None else f"{per_min:.1f}"
+
+
+def _sighting_fields(sighting: Sighting) -> lines.Fields:
+    return {
+        "type": "device",
+        "address": sighting.address,
+        "name": sighting.name,
+        "rssi_dbm": sighting.rssi,
+        "family": sighting.codec.FAMILY if sighting.codec else None,
+    }
+
+
+# The doctor -----------------------------------------------------------------------------------------------------
+
+
+def _checks(folder: Path) -> Iterator[tuple[str, str, str]]:
+    """(what, what was found, remedy); no remedy where all is well."""
+    yield (
+        "fasciwatch",
+        f"{monitor.__version__} on Python {platform.python_version()}, {platform.platform()}",
+        "",
+    )
+    yield "libraries", ", ".join(f"{name} {version(name)}" for name in ("bleak", "numpy", "scipy")), ""
+    yield "SQLite", database_version(), ""
+    yield "data folder", *_check(lambda: _folder_found(folder))
+    yield "Bluetooth", *_check(_bluetooth_found)
+
+
+def _check(find: Callable[[], str]) -> tuple[str, str]:
+    try:
+        return find(), ""
+    except Fault as fault:
+        return str(fault.args[0]), fault.remedy
+
+
+def _folder_found(folder: Path) -> str:
+    try:
+        with Archive.open(folder) as archive:
+            session = archive.summary(0, 0).session
+    except StoreError:
+        if (folder / DATABASE).exists():
+            raise
+        return f"{folder}, empty"
+    if session is not None and session.ended_ns is None:
+        return f"{folder}, last written {lines.local(session.last_ns)}"
+    Store.open(folder).close(time.time_ns())
+    return f"{folder}, can be written"
+
+
+def _bluetooth_found() -> str:
+    found = asyncio.run(Radio(CODECS).scan(2.0))
+    return f"adapter works, {len(found)} devices in reach"
+
+
+# Printing -------------------------------------------------------------------------------------------------------
+
+
+def _print(text: str) -> None:
+    print(text)  # noqa: T201
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr)  # noqa: T201
+
+
+def _print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for title in titles:
+        table.add_column(title, no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    console = Console()
+    console.print(table, width=None if console.is_terminal else 200)

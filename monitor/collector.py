@@ -1,0 +1,383 @@
+"""From the radio to the store: one task a device, one that commits, for months.
+
+    radio.follow ─► Watch.handle ─► decoder ─► detector ─► tally ─► outgoing ─► store, once a second
+
+Rules:
+
+* The only module that makes tasks. Each is named after what it does.
+* What is decided is committed within a second, all devices in one transaction. Where the store refuses (a full
+  disk), records wait in memory, in order, and the person is told; too many of them end the session.
+* A device that goes away, sends garbage or comes back with a new count is no error: it is a gap with a reason.
+* However it ends, by Ctrl-C, SIGTERM or a fault, the radio is told to stop, what is pending is decided and
+  committed, and the session gets its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firmware_interface.ble import Connected, LinkItem, Lost, Overflow, Radio
+from firmware_interface.decoder import Decoder
+from firmware_interface.errors import Fault
+from firmware_interface.samples import Gap, GapReason, Notification, SampleBlock, Sensor, Status, Stream
+from monitor.clock import HostClock
+from monitor.detection.detector import Detector
+from monitor.detection.events import Analysed, Context, Event, State, Twitch
+from monitor.detection.settings import DetectorSettings
+from monitor.store import Observed, Record, Store, StoreError
+from monitor.tally import Minute, tally
+
+_COMMIT_S = 1.0
+_WAITING_MAX = 200_000
+"""Records kept in memory while the store refuses them: hours of twitches, some hundred megabytes at worst."""
+_STATUS_EVERY_NS = 60_000_000_000
+
+_T = TypeVar("_T")
+Told = Twitch | Context | Gap | Connected | Lost | str
+"""What a person may be told while it happens."""
+Tell = Callable[[str, Told], None]
+"""Called with the name of the device, or "" for the collector itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A device to follow."""
+
+    address: str
+    name: str | None = None
+    """What to call it; by default as it calls itself."""
+    sites: Mapping[str, str] | None = None
+    """Channel label -> where it is worn."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelView:
+    """A channel, for the eye."""
+
+    label: str
+    unit: str
+    noise: float
+    state: State | None
+    trace: NDArray[np.float64]
+    """Largest deflection in each of the last ticks of 0.1 s."""
+    twitches: int
+    """In this session."""
+    analysable_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceView:
+    """A device, for the eye."""
+
+    name: str
+    link: str
+    """"streaming", or why not."""
+    battery_percent: int | None
+    loss: float
+    malformed: int
+    channels: tuple[ChannelView, ...]
+
+
+class Collector:
+    """Follows devices and stores what they show.
+
+    Args:
+        radio: the adapter.
+        store: with a session begun.
+        subjects: the devices to follow.
+        settings: of the detector.
+        tell: is told what happens, from the event loop; must not block.
+        clock: the computer's.
+    """
+
+    def __init__(
+        self,
+        radio: Radio,
+        store: Store,
+        subjects: Sequence[Subject],
+        settings: DetectorSettings,
+        tell: Tell,
+        clock: HostClock | None = None,
+    ) -> None:
+        self._radio = radio
+        self._store = store
+        self._tell = tell
+        self.clock = clock or HostClock()
+        self._executor = ThreadPoolExecutor(1, "store")  # one thread: the store is used by one at a time
+        self._outgoing: deque[tuple[int, Record]] = deque()
+        self.trouble: str | None = None
+        """Why the store refuses, while it does."""
+        self._watches = [Watch(subject, settings, self) for subject in subjects]
+
+    async def run(self) -> None:
+        """Collect until cancelled; then decide and commit what is pending.
+
+        Raises:
+            RadioError: there is no adapter that may be used.
+            StoreError: records could not be kept.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                for watch in self._watches:
+                    follow = self._radio.follow(watch.subject.address, watch.handle)
+                    group.create_task(follow, name=f"device {watch.subject.address}")
+                group.create_task(self._keep_committing(), name="store")
+        except ExceptionGroup as faults:  # the first says it all to a person; a bug keeps its traceback
+            raise next((f for f in faults.exceptions if isinstance(f, Fault)), faults) from None
+        finally:
+            for watch in self._watches:
+                watch.finish()
+            await self._commit()
+            self._executor.shutdown()
+
+    def views(self) -> list[DeviceView]:
+        """Each device as it is now."""
+        return [watch.view() for watch in self._watches]
+
+    def keep(self, device_id: int, records: Iterable[Record]) -> None:
+        """Have records committed, in order."""
+        self._outgoing.extend((device_id, record) for record in records)
+
+    def tell(self, device: str, what: Told) -> None:
+        """Pass on what a person may want to know."""
+        self._tell(device, what)
+
+    async def ask_store(self, question: Callable[[Store], _T]) -> _T:
+        """Use the store from its thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._executor, question, self._store)
+
+    async def _keep_committing(self) -> None:
+        while True:
+            await asyncio.sleep(_COMMIT_S)
+            try:
+                await self._commit()
+            except StoreError as error:
+                if self.trouble is None:
+                    self._tell("", f"not stored for now: {error}")
+                self.trouble = str(error)
+                if len(self._outgoing) > _WAITING_MAX:
+                    raise
+
+    async def _commit(self) -> None:
+        """Write all that waits in one transaction; on refusal it goes on waiting."""
+        entries = list(self._outgoing)
+        now_ns = self.clock.utc_ns()
+        await asyncio.shield(self.ask_store(lambda store: store.write(entries, now_ns)))
+        for _ in entries:
+            self._outgoing.popleft()
+        if self.trouble is not None:
+            self._tell("", "storing again, nothing was lost")
+            self.trouble = None
+
+
+class Watch:
+    """One device: its decoder, its detectors, and what they have said."""
+
+    def __init__(self, subject: Subject, settings: DetectorSettings, collector: Collector) -> None:
+        self.subject = subject
+        self._settings = settings
+        self._collector = collector
+        self._clock = collector.clock
+        self._name = subject.name or subject.address
+        self._link = "looking for it"
+        self._id = 0
+        self._decoder: Decoder | None = None
+        self._tracks: dict[str, _Track] = {}
+        self._status = Status()
+        self._status_kept_ns = 0
+
+    async def handle(self, item: LinkItem) -> None:
+        """Take what the radio hands over."""
+        self._check_clock()
+        match item:
+            case Connected():
+                await self._meet(item)
+                self._link = "streaming"
+                self._collector.tell(self._name, item)
+            case Notification():
+                arrival_ns = self._clock.running_ns(item.arrival_ns)
+                self._take(replace(item, arrival_ns=arrival_ns))
+            case Overflow():
+                self._interrupt(GapReason.OVERFLOW)
+            case Lost():
+                self._interrupt(item.reason)
+                self._link = f"{item.reason}, reconnecting"
+                self._collector.tell(self._name, item)
+
+    def finish(self) -> None:
+        """Decide what is pending and account for the time up to now."""
+        if self._decoder is None:
+            return
+        for track in self._tracks.values():
+            self._say(track.finish(), track)
+        now_ns = self._clock.utc_ns() - self._clock.utc_offset_ns
+        self._collector.keep(self._id, self._decoder.close(now_ns))
+
+    def view(self) -> DeviceView:
+        """The device as it is now."""
+        reception = self._decoder.reception if self._decoder else None
+        return DeviceView(
+            name=self._name,
+            link=self._link,
+            battery_percent=self._status.battery_percent,
+            loss=reception.loss if reception else 0.0,
+            malformed=reception.malformed if reception else 0,
+            channels=tuple(view for track in self._tracks.values() for view in track.views()),
+        )
+
+    async def _meet(self, item: Connected) -> None:
+        """A link is up: the device that was there before, or another one at its address."""
+        device, now_ns = item.device, self._clock.utc_ns()
+        self._name = self.subject.name or device.name or self.subject.address
+        streams = {stream.name: self._worn(stream) for stream in device.streams}
+        if self._decoder and {name: track.stream for name, track in self._tracks.items()} == streams:
+            self._decoder.resume(item.codec)
+            return
+        self.finish()
+        introduced = replace(device, name=self._name, streams=tuple(streams.values()))
+        address = self.subject.address
+        self._id = await self._collector.ask_store(lambda store: store.device(introduced, address, now_ns))
+        self._decoder = Decoder(item.codec, self._clock.utc_offset_ns)
+        self._tracks = {}
+        for name, stream in streams.items():
+            ask = self._accounted(name)
+            self._tracks[name] = _Track(stream, self._settings, await self._collector.ask_store(ask))
+
+    def _accounted(self, stream: str) -> Callable[[Store], int | None]:
+        return lambda store: store.accounted_ns(self._id, stream)
+
+    def _worn(self, stream: Stream) -> Stream:
+        sites = self.subject.sites or {}
+        return replace(stream, channels=tuple(sites.get(label, label) for label in stream.channels))
+
+    def _check_clock(self) -> None:
+        reason = self._clock.check()
+        if reason is not None and self._decoder is not None:
+            self._decoder.anchor(self._clock.utc_offset_ns, reason)
+
+    def _interrupt(self, reason: GapReason) -> None:
+        if self._decoder is not None:
+            self._decoder.interrupt(reason)
+
+    def _take(self, notification: Notification) -> None:
+        if self._decoder is None:
+            return
+        for item in self._decoder.feed(notification):
+            if isinstance(item, Status):
+                self._note(item, notification.arrival_ns)
+            else:
+                track = self._tracks[item.stream.name]
+                self._say(track.feed(item), track)
+
+    def _note(self, status: Status, at_ns: int) -> None:
+        changed = status.lead_off != self._status.lead_off
+        self._status = status
+        if changed or at_ns - self._status_kept_ns >= _STATUS_EVERY_NS:
+            self._status_kept_ns = at_ns
+            self._collector.keep(self._id, [status])
+
+    def _say(self, records: Sequence[Record], track: _Track) -> None:
+        self._collector.keep(self._id, records)
+        for record in records:
+            if isinstance(record, Twitch | Context) or (isinstance(record, Gap) and track.is_news(record)):
+                self._collector.tell(self._name, record)
+
+
+class _Track:
+    """One stream of a device: detector, gaps that wait for it, totals of the session."""
+
+    def __init__(self, stream: Stream, settings: DetectorSettings, accounted_ns: int | None) -> None:
+        self.stream = stream
+        self._detector = Detector(stream, settings) if stream.sensor is Sensor.EMG else None
+        self._accounted_ns = accounted_ns
+        self._gaps: deque[Gap] = deque()
+        self._twitches = dict.fromkeys(stream.channels, 0)
+        self._analysable_s = dict.fromkeys(stream.channels, 0.0)
+
+    def feed(self, item: SampleBlock | Gap) -> list[Record]:
+        """Take a block, or a gap before the next one; what is to be stored of it."""
+        records: list[Record] = []
+        if self._accounted_ns is not None and self._accounted_ns < item.start_ns:
+            records.append(self._stopped(self._accounted_ns, item.start_ns))
+        self._accounted_ns = None
+        item = replace(item, stream=self.stream)
+        if isinstance(item, Gap):
+            self._gaps.append(item)
+            return records
+        if self._detector is None:
+            return [*records, *self._released(item.end_ns), Observed(self.stream.name, item.end_ns)]
+        return records + self._records(self._detector.feed(item))
+
+    def finish(self) -> list[Record]:
+        """The end of the stream: everything that waited."""
+        records = self._records(self._detector.finish()) if self._detector else []
+        return records + self._released(None)
+
+    def views(self) -> list[ChannelView]:
+        """Each channel as it is now."""
+        if self._detector is None:
+            return []
+        noise, trace = self._detector.noise, self._detector.trace
+        return [
+            ChannelView(
+                label=label,
+                unit=self.stream.unit,
+                noise=float(noise[c]),
+                state=self._detector.states[c],
+                trace=trace[c].copy(),
+                twitches=self._twitches[label],
+                analysable_s=self._analysable_s[label],
+            )
+            for c, label in enumerate(self.stream.channels)
+        ]
+
+    def is_news(self, gap: Gap) -> bool:
+        """Whether a person should be told of the gap when it happens: a packet lost now and then is none."""
+        return gap.end_ns - gap.start_ns > 1_000_000_000
+
+    def _stopped(self, start_ns: int, end_ns: int) -> Gap:
+        missing = round((end_ns - start_ns) * 1e-9 * self.stream.rate_hz)
+        return Gap(self.stream, start_ns, end_ns, missing, GapReason.STOPPED, exact=False)
+
+    def _records(self, events: Sequence[Event]) -> list[Record]:
+        minutes = tally(self.stream.channels, events)
+        self._total(minutes)
+        records: list[Record] = []
+        for event in events:
+            if isinstance(event, Analysed):
+                records += self._released(event.end_ns)
+                records.append(Observed(self.stream.name, event.end_ns))
+            else:
+                records.append(event)
+        return _without_repetition(records) + minutes
+
+    def _released(self, until_ns: int | None) -> list[Record]:
+        """Gaps that begin before what has been decided. Kept back until then, so that the store's account of
+        a stream never runs ahead of its twitches."""
+        out: list[Record] = []
+        while self._gaps and (until_ns is None or self._gaps[0].start_ns <= until_ns):
+            out.append(self._gaps.popleft())
+        return out
+
+    def _total(self, minutes: Iterable[Minute]) -> None:
+        for minute in minutes:
+            self._twitches[minute.channel] += minute.twitches
+            self._analysable_s[minute.channel] += minute.analysable_s
+
+
+def _without_repetition(records: list[Record]) -> list[Record]:
+    """Of successive `Observed`, the last says it all."""
+    after = [*records[1:], None]
+    return [
+        r
+        for r, a in zip(records, after, strict=False)
+        if not (isinstance(r, Observed) and isinstance(a, Observed))
+    ]

@@ -1,0 +1,233 @@
+"""Configuration: one TOML file, every key checked.
+
+Rules of this module:
+
+* A key that we do not know is an error that names it and the nearest one that we do. No typo is silent.
+* Every key has a default, so that no file is needed; `docs/config.sample.toml` shows them all, and a test
+  keeps it so.
+* Types are TOML's: "5" is no number and `true` is none either.
+* The detector's settings are declared once, in `monitor.detection.settings`; their section follows it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import socket
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, asdict, fields
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, get_type_hints
+
+import platformdirs
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetPydanticSchema,
+    StringConstraints,
+    ValidationError,
+    create_model,
+)
+from pydantic_core import CoreSchema, ErrorDetails, core_schema
+
+from firmware_interface.errors import Fault
+from monitor.detection.settings import DetectorSettings
+
+_NAME = "fasciwatch"
+_SAID = {
+    "model_type": "must be a table",
+    "tuple_type": "must be a list of tables, each begun by a line [[devices]]",
+    "path_type": "must be a path in quotes",
+    "mapping_type": "must be a table",
+    "string_type": "must be text in quotes",
+}
+"""pydantic's names of faults -> words for people who write TOML."""
+
+
+class ConfigError(Fault):
+    """A key or value of the configuration is wrong, or its file cannot be read."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+def _detection_section() -> type[_Section]:
+    """The fields of `DetectorSettings` with their defaults; numbers must be positive."""
+    hints = get_type_hints(DetectorSettings, include_extras=True)
+    declared: dict[str, Any] = {}
+    for field in fields(DetectorSettings):
+        kind = hints[field.name]
+        if kind in (int, float):
+            kind = Annotated[kind, Field(gt=0)]
+        declared[field.name] = (kind, ... if field.default is MISSING else field.default)
+    return create_model("Detection", __base__=_Section, **declared)
+
+
+_Detection = _detection_section()
+
+
+def _detection_schema(_: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+    """Accept a table of `_Detection`, or the settings themselves, and give `DetectorSettings`."""
+    section = core_schema.no_info_before_validator_function(
+        lambda value: asdict(value) if isinstance(value, DetectorSettings) else value,
+        handler.generate_schema(_Detection),
+    )
+    return core_schema.no_info_after_validator_function(
+        lambda checked: DetectorSettings(**dict(checked)), section
+    )
+
+
+def _expanded(path: Path) -> Path:
+    if path == Path():
+        raise ValueError("must not be empty")
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ValueError("names the home of nobody here") from error
+
+
+def _topic_level(text: str) -> str:
+    if not text.strip() or not text.isprintable() or set(text) & set("/+#"):
+        raise ValueError("must not be empty or hold /, + or #, because it is part of MQTT topics")
+    return text
+
+
+def _plain_topic_level(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", text):
+        raise ValueError("may hold up to 64 letters of A to Z, digits, - and _")
+    return text
+
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+
+class Device(_Section):
+    """A wearable to listen to."""
+
+    address: Text
+    """As `fasciwatch scan` shows it: a MAC address, or on macOS a UUID."""
+    name: Annotated[str, AfterValidator(_topic_level)] | None = None
+    """What to call it; by default as it calls itself."""
+    sites: Mapping[str, Text] = Field(default_factory=dict)
+    """Channel label -> where on the body it is worn."""
+
+
+def _distinct(devices: tuple[Device, ...]) -> tuple[Device, ...]:
+    for what in ("address", "name"):
+        given = [value.casefold() for device in devices if (value := getattr(device, what)) is not None]
+        repeated = [value for value in given if given.count(value) > 1]
+        if repeated:
+            raise ValueError(f"{what} {repeated[0]!r} is given to two devices")
+    return devices
+
+
+def _data_dir() -> Path:
+    return platformdirs.user_data_path(_NAME)
+
+
+def _node() -> str:
+    """This computer's name, as far as it can be part of MQTT topics."""
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", socket.gethostname().split(".")[0])
+    return name.strip("-")[:64] or "node"
+
+
+class Settings(_Section):
+    """The whole configuration."""
+
+    data_dir: Annotated[Path, Field(strict=False), AfterValidator(_expanded)] = Field(
+        default_factory=_data_dir
+    )
+    """Where recordings, events and the outbox are kept."""
+    node: Annotated[str, AfterValidator(_plain_topic_level)] = Field(default_factory=_node)
+    """This computer's name in MQTT topics and in InfluxDB."""
+    devices: Annotated[tuple[Device, ...], Field(strict=False), AfterValidator(_distinct)] = ()
+    """The wearables to listen to."""
+    detection: Annotated[DetectorSettings, GetPydanticSchema(_detection_schema)] = DetectorSettings()
+    """What counts as a twitch."""
+
+
+def default_path() -> Path:
+    """Where the configuration is looked for: `~/.config/fasciwatch/config.toml` on Linux."""
+    return platformdirs.user_config_path(_NAME) / "config.toml"
+
+
+def load(path: Path | None = None) -> Settings:
+    """The configuration in the file `path`; `None`: in `default_path()`, which need not exist.
+
+    Raises:
+        ConfigError: the file cannot be read, or a key or value in it is wrong.
+    """
+    chosen = default_path() if path is None else path
+    try:
+        text = chosen.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        if path is None:
+            return Settings()
+        raise ConfigError(f"{chosen}: no such file", "Check the path") from error
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise ConfigError(f"{chosen}: {reason}", "Check the file and its permissions") from error
+    return _parsed(chosen, text)
+
+
+def _parsed(path: Path, text: str) -> Settings:
+    try:
+        return Settings.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: no valid TOML: {error}", "Correct that line") from error
+    except ValidationError as error:
+        raise _explained(path, _first(error.errors())) from error
+
+
+def _first(faults: list[ErrorDetails]) -> ErrorDetails:
+    """The fault to show. An unknown key goes first: it is why another one is missing."""
+    return min(faults, key=lambda fault: fault["type"] != "extra_forbidden")
+
+
+def _explained(path: Path, fault: ErrorDetails) -> ConfigError:
+    """The error that names the key, and for a typo the key that was meant."""
+    where = fault["loc"]
+    key = _dotted(where)
+    if fault["type"] == "extra_forbidden":
+        return ConfigError(f"{path}: unknown key {key}", _nearest(str(where[-1]), _keys(where)))
+    if fault["type"] == "missing":
+        return ConfigError(f"{path}: {key} is missing", "Add it")
+    said = _SAID.get(fault["type"], fault["msg"].removeprefix("Value error, "))
+    given = "" if isinstance(fault["input"], dict | list | tuple) else f" = {_shown(fault['input'])}"
+    return ConfigError(f"{path}: {key}{given}: {said[:1].lower()}{said[1:]}", f"Correct {key}")
+
+
+def _shown(value: object) -> str:
+    """`value` as TOML has it."""
+    return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def _dotted(where: Iterable[int | str]) -> str:
+    """("devices", 0, "name") -> "devices[0].name"."""
+    parts = (f"[{part}]" if isinstance(part, int) else f".{_quoted(part)}" for part in where)
+    return "".join(parts).removeprefix(".")
+
+
+def _quoted(key: str) -> str:
+    """`key` as TOML has it: bare where that can be."""
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key, ensure_ascii=False)
+
+
+def _keys(where: tuple[int | str, ...]) -> list[str]:
+    """The keys that are valid beside the one at `where`."""
+    sections: dict[int | str, type[_Section]] = {"devices": Device, "detection": _Detection}
+    section = sections[where[0]] if len(where) > 1 else Settings
+    return list(section.model_fields)
+
+
+def _nearest(typed: str, valid: list[str]) -> str:
+    close = difflib.get_close_matches(typed, valid, n=1)
+    return f"Did you mean {close[0]}?" if close else f"Valid keys here: {', '.join(valid)}"

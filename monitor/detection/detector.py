@@ -1,0 +1,532 @@
+"""Samples of one stream in, twitches and contexts out.
+
+    blocks ─ door ─► frames ─ condition ─► energy ─ threshold ─► potentials ─ judge ─► Twitch | Context
+
+Rules:
+
+* The input is cut anew at the door, into frames of 0.2 s, so the result cannot depend on how it came.
+* Causal: a frame is decided from itself, the past and `isolation_s` of future, which is the latency.
+* A gap of up to `_BRIDGE_S` is bridged and its samples are blind; a longer one resets filter memory. The learned
+  noise floor and the mains frequency survive both. A new rate, unit or channel count is a new detector.
+* A *potential* is a run of energy above the noise. It is a twitch when it is short, alone, muscle-like and wholly
+  received. A crowd of them is a contraction. What is neither stays unsaid.
+* A tick (half a frame) of a channel has one state. Only samples received in ticks of state rest are analysable.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import chi2
+
+from firmware_interface.samples import SampleBlock, Sensor, Stream, Timebase, Unit
+from monitor.detection.conditioning import BandPass, MainsCanceller, Signal, frame_length
+from monitor.detection.events import Analysed, Context, Event, State, Twitch
+from monitor.detection.noise import NoiseFloor
+from monitor.detection.settings import DetectorSettings
+
+_BRIDGE_S = 0.25
+"""A lost packet or two; longer, and a straight line says nothing about the signal."""
+_BLIND_S = 0.01
+"""Filter transients around a bridged gap last about this long."""
+_ENERGY_S = {Sensor.EMG: 0.008, Sensor.ECG: 0.008, Sensor.ACC: 0.08}
+"""Window of the energy: about the length of one phase of what is sought."""
+_REAL_NOISE = 2.4
+"""Skin noise over a Gaussian one of the same floor, in energy: it comes and goes (evoked and armband rest records)."""
+_RELEASE = 0.35
+"""A run ends where the energy falls below this share of the threshold: hysteresis."""
+_FRACTION = 0.1
+"""Duration is measured where the energy exceeds this share of its peak: a third of the amplitude."""
+_MERGE_S = 0.008
+_PAST_S = 2.0
+_SLOW = 2.5
+"""Excursion of the baseline over that of the potential, from which it is movement. Potentials of 5 to 37 ms lose
+at most as much below the high-pass as they keep."""
+_FLAT = 1e-4
+_LIFT_OFF = 10.0
+"""Rise of mains, in power, that says that an electrode has come off."""
+_CONTEXT_MAX_S = 60.0
+"""A longer context is said in pieces, so that a night without contact is known before the morning."""
+_TRACE_S = 6.0
+_STATES = (None, State.VOLUNTARY, State.ARTEFACT, State.BAD_CONTACT)
+"""State of a tick by its code; the higher one wins."""
+_VOLUNTARY, _ARTEFACT, _BAD_CONTACT = 1, 2, 3
+
+
+@dataclass(slots=True)
+class _Potential:
+    """A run of energy on one channel, in sample indices."""
+
+    channel: int
+    start: int
+    stop: int
+    """Last sample above the release level, plus one."""
+    peak: int
+    energy: float
+    threshold: float
+    closed: bool = False
+
+
+class Detector:
+    """Twitch detector of one stream.
+
+    Args:
+        stream: what the samples are; blocks of another stream need another detector.
+        settings: see `DetectorSettings`.
+    """
+
+    def __init__(self, stream: Stream, settings: DetectorSettings = DetectorSettings()) -> None:  # noqa: B008
+        self._stream = stream
+        self._settings = settings
+        channels, rate_hz = len(stream.channels), stream.rate_hz
+        self._frame = frame_length(rate_hz)
+        self._tick = self._frame // 2
+        self._smooth = max(round(math.log2(_ENERGY_S[stream.sensor] * rate_hz)), 0)
+        self._threshold, self._quantile = _noise_levels(settings, stream, 1 << self._smooth, self._tick)
+        self._band_pass = BandPass(stream.sensor, rate_hz)
+        self._mains = MainsCanceller(rate_hz, channels) if stream.sensor is not Sensor.ACC else None
+        self._floor = NoiseFloor(channels)
+        self._usual_mains = np.full(channels, np.nan)
+        past = _samples(_PAST_S, rate_hz)
+        self._signal, self._slow, self._energy = (_Past(channels, past) for _ in range(3))
+        self._blind = _Past(1, past)
+        self._ticks = _Past(channels, 4 * past // self._tick)
+        self._levels = _Past(channels, _samples(_TRACE_S, rate_hz) // self._tick)
+        self._potentials: list[_Potential] = []
+        self._open: list[_Potential | None] = [None] * channels
+        self._contexts: list[Context | None] = [None] * channels
+        self._times: deque[tuple[int, Timebase]] = deque()
+        self._waiting: list[Signal] = []
+        self._waiting_blind: list[NDArray[np.bool_]] = []
+        self._begin: int | None = None
+        self._next = 0
+        self._analysed = 0
+        self._events: list[Event] = []
+
+    @property
+    def noise(self) -> NDArray[np.float64]:
+        """Standard deviation of the local noise, in the stream's unit, shape (channels,)."""
+        return np.sqrt(self._floor.energy / self._quantile)
+
+    @property
+    def trace(self) -> Signal:
+        """Largest deflection in each of the last ticks (0.1 s), shape (channels, ticks), for the eye only."""
+        return self._levels.last(_samples(_TRACE_S, self._stream.rate_hz) // self._tick)
+
+    @property
+    def states(self) -> tuple[State | None, ...]:
+        """What each channel was doing when last decided; None at rest."""
+        return tuple(context.state if context else None for context in self._contexts)
+
+    def feed(self, block: SampleBlock) -> list[Event]:
+        """Take the next block; return what has been decided. Indices that are left out are lost samples."""
+        self._take(block)
+        self._run()
+        return self._drain()
+
+    def finish(self) -> list[Event]:
+        """The stream has ended: decide what is pending."""
+        self._break()
+        return self._drain()
+
+    # The door: blocks to frames -----------------------------------------------------------------------------
+
+    def _take(self, block: SampleBlock) -> None:
+        if not block.length:
+            return
+        missing = block.first - self._next
+        if self._begin is None or missing < 0 or missing > _BRIDGE_S * self._stream.rate_hz:
+            self._break()
+            self._start(block.first)
+        elif missing:
+            self._bridge(missing, block.physical[:, 0])
+        if not self._times or self._times[-1][1] is not block.timebase:
+            self._times.append((block.first, block.timebase))
+        self._append(block.physical, blind=False)
+
+    def _append(self, x: Signal, *, blind: bool) -> None:
+        self._waiting.append(x)
+        self._waiting_blind.append(np.full(x.shape[1], blind))
+        self._next += x.shape[1]
+
+    def _bridge(self, missing: int, after: NDArray[np.float64]) -> None:
+        before = self._waiting[-1][:, -1] if self._waiting else self._last
+        share = np.arange(1, missing + 1) / (missing + 1)
+        self._append(before[:, None] + (after - before)[:, None] * share, blind=True)
+
+    def _start(self, index: int) -> None:
+        self._begin = self._next = self._analysed = index
+        for past in (self._signal, self._slow, self._energy, self._blind):
+            past.restart(index)
+        self._ticks.restart(0)
+
+    def _run(self) -> None:
+        waiting = sum(x.shape[1] for x in self._waiting)
+        whole = waiting - waiting % self._frame
+        if not whole:
+            return
+        x, blind = np.concatenate(self._waiting, axis=1), np.concatenate(self._waiting_blind)
+        self._waiting, self._waiting_blind = [x[:, whole:]], [blind[whole:]]
+        self._last = x[:, -1]
+        for start in range(0, whole, self._frame):
+            self._hear(x[:, start : start + self._frame], blind[start : start + self._frame])
+
+    def _break(self) -> None:
+        """End the stretch: hold the last value to a whole frame, decide everything, forget filter memory."""
+        if self._begin is None:
+            return
+        waiting = sum(x.shape[1] for x in self._waiting)
+        last = self._waiting[-1][:, -1:] if waiting else self._last[:, None]
+        end = self._next
+        quiet = _samples(self._settings.isolation_s, self._stream.rate_hz) + 2 * self._frame
+        hold = -waiting % self._frame + quiet // self._frame * self._frame
+        self._append(np.repeat(last, hold, axis=1), blind=True)
+        self._run()
+        self._close_runs()
+        self._judge(end)
+        self._account(end, ending=True)
+        for channel in range(len(self._contexts)):
+            self._end_context(channel)
+        self._band_pass.reset()
+        if self._mains:
+            self._mains.reset()
+        self._potentials.clear()
+        self._waiting, self._waiting_blind, self._begin = [], [], None
+
+    # One frame ------------------------------------------------------------------------------------------------
+
+    def _hear(self, x: Signal, blind: NDArray[np.bool_]) -> None:
+        y = self._band_pass.feed(x)
+        slow = x - y
+        if self._mains:
+            y = self._mains.feed(y)
+        self._signal.append(y)
+        self._slow.append(slow)
+        self._blind.append(blind[None, :].astype(float))
+        self._energy.append(self._smoothed(y))
+        ticks = (y * y).reshape(len(y), 2, -1).mean(axis=2)
+        bad = self._without_contact(y, ticks)
+        heard = ~blind.reshape(2, -1).any(axis=1)
+        self._floor.feed(ticks, heard & ~bad)
+        self._levels.append(np.abs(y).reshape(len(y), 2, -1).max(axis=2))
+        self._ticks.append(np.where(bad | ~self._floor.warm[:, None], float(_BAD_CONTACT), 0.0))
+        self._find()
+        reach = _samples(self._settings.isolation_s, self._stream.rate_hz)
+        front = self._signal.end - reach
+        self._judge(front)
+        self._account(front - self._longest - reach // 2)
+
+    def _smoothed(self, y: Signal) -> Signal:
+        """Mean square over the window that ends at each sample, by doubling: the same bits for any cutting."""
+        window = 1 << self._smooth
+        before = self._signal.last(y.shape[1] + window - 1)
+        square = before * before
+        for doubling in range(self._smooth):
+            square = square[:, 1 << doubling :] + square[:, : -(1 << doubling)]
+        return square / window
+
+    def _without_contact(self, y: Signal, ticks: Signal) -> NDArray[np.bool_]:
+        """Whether each tick is a flat line, or full of mains that was not there before. Shape (channels, 2)."""
+        flat = ticks <= _FLAT * np.nan_to_num(self._floor.energy, nan=0.0)[:, None]
+        if self._mains is None:
+            return np.asarray(flat)
+        power, floor = self._mains.power, np.nan_to_num(self._floor.energy, nan=np.inf)
+        risen = power > _LIFT_OFF * (np.nan_to_num(self._usual_mains) + floor)
+        learn = np.where(np.isnan(self._usual_mains), 1.0, np.where(risen, 0.001, 0.01))
+        usual = np.nan_to_num(self._usual_mains)
+        self._usual_mains = np.where(self._floor.warm, usual + learn * (power - usual), np.nan)
+        hidden = self._smallest_hidden()
+        return np.asarray(flat | risen[:, None] | hidden[:, None])
+
+    def _smallest_hidden(self) -> NDArray[np.bool_]:
+        """Whether noise would hide a twitch of the size of interest, shape (channels,)."""
+        per_unit = {Unit.MICROVOLT: 1.0, Unit.MILLIVOLT: 1e-3}.get(self._stream.unit)
+        if per_unit is None:
+            return np.zeros(len(self._stream.channels), bool)
+        smallest = self._settings.smallest_uv * per_unit
+        with np.errstate(invalid="ignore"):
+            return np.asarray(np.sqrt(self._floor.energy * self._threshold) > smallest / 4)
+
+    # Potentials -----------------------------------------------------------------------------------------------
+
+    def _find(self) -> None:
+        """Runs of energy over the threshold, down to the release level on both sides, in the newest frame."""
+        start = self._signal.end - self._frame
+        energy = self._energy.last(self._frame)
+        threshold = self._floor.energy * self._threshold
+        loud = (energy > threshold[:, None]) & self._floor.warm[:, None]
+        running = np.array([run is not None for run in self._open])
+        for channel in np.flatnonzero(loud.any(axis=1) | running):
+            self._follow(int(channel), start, energy[channel], loud[channel], float(threshold[channel]))
+
+    def _follow(self, c: int, start: int, energy: Signal, loud: NDArray[np.bool_], threshold: float) -> None:
+        above = energy > _RELEASE * threshold
+        edges = np.flatnonzero(np.diff(above, prepend=False, append=False)).reshape(-1, 2)
+        for first, last in edges:
+            open_run = self._open[c]
+            if open_run is not None and first > 0 and start + first - open_run.stop > self._merge:
+                self._open[c] = open_run = None
+            if open_run is None:
+                if not loud[first:last].any():
+                    continue
+                begin = start + int(first)
+                if first == 0:
+                    begin = self._trace_back(c, start, _RELEASE * threshold)
+                open_run = self._open[c] = _Potential(c, begin, begin, begin, 0.0, threshold)
+                self._potentials.append(open_run)
+            peak = first + int(np.argmax(energy[first:last]))
+            if energy[peak] > open_run.energy:
+                open_run.energy, open_run.peak = float(energy[peak]), start + int(peak)
+            open_run.stop = start + int(last)
+        open_run = self._open[c]
+        if open_run is not None and self._signal.end - open_run.stop > self._merge:
+            self._open[c] = None
+
+    @property
+    def _merge(self) -> int:
+        return _samples(_MERGE_S, self._stream.rate_hz)
+
+    def _trace_back(self, channel: int, start: int, release: float) -> int:
+        """A run that was loud only now may have begun in the frame before."""
+        before = self._energy.span(start - self._frame, start)[channel]
+        quiet = np.flatnonzero(before <= release)
+        return start - self._frame + (int(quiet[-1]) + 1 if len(quiet) else 0)
+
+    def _close_runs(self) -> None:
+        self._open = [None] * len(self._open)
+
+    # Judgement ------------------------------------------------------------------------------------------------
+
+    def _judge(self, front: int) -> None:
+        """Decide the potentials that end before `front`; mark the ticks of contractions and artefacts."""
+        ready = [p for p in self._potentials if not p.closed and p.stop <= front and p not in self._open]
+        running = [p for p in self._open if p is not None and front - p.start > self._longest]
+        for potential in running:
+            self._mark(potential, _VOLUNTARY)
+        for potential in sorted(ready, key=lambda p: -p.energy / p.threshold):
+            if not potential.closed:
+                self._decide(potential)
+        keep = front - 2 * _samples(self._settings.isolation_s, self._stream.rate_hz) - self._frame
+        self._potentials = [p for p in self._potentials if p.stop > keep or not p.closed]
+
+    @property
+    def _longest(self) -> int:
+        return _samples(self._settings.twitch_max_s, self._stream.rate_hz)
+
+    def _decide(self, potential: _Potential) -> None:
+        together = [p for p in self._potentials if not p.closed and self._overlap(p, potential)]
+        for p in together:
+            p.closed = True
+        code = self._class_of(potential)
+        if code:
+            for p in together:
+                self._mark(p, code)
+        elif not self._is_blind(potential) and not self._is_marked(potential):
+            self._events.append(self._measure(potential))
+
+    def _overlap(self, a: _Potential, b: _Potential) -> bool:
+        return a.start <= b.stop + self._merge and b.start <= a.stop + self._merge
+
+    def _class_of(self, potential: _Potential) -> int:
+        """0 for a twitch, else the code of the state that the potential proves."""
+        if self._rides_on_movement(potential):
+            return _ARTEFACT
+        first, last = self._extent(potential)
+        if last - first > self._longest or self._crowd(potential) >= self._settings.crowd:
+            return _VOLUNTARY
+        return 0
+
+    def _extent(self, potential: _Potential) -> tuple[int, int]:
+        """First and last sample, plus one, whose energy exceeds a fraction of the peak."""
+        energy = self._energy.span(potential.start, potential.stop)[potential.channel]
+        above = np.flatnonzero(energy >= _FRACTION * potential.energy)
+        lag = (1 << self._smooth) - 1  # the window ends at its sample
+        return potential.start + int(above[0]), max(
+            potential.start + int(above[-1]) + 1 - lag, potential.start + 1
+        )
+
+    def _crowd(self, potential: _Potential) -> float:
+        """How many other potentials of comparable size surround this one; a long one counts for several."""
+        reach = _samples(self._settings.isolation_s, self._stream.rate_hz)
+        near = [
+            p
+            for p in self._potentials
+            if p is not potential
+            and p.channel == potential.channel
+            and p.start <= potential.stop + reach
+            and p.stop >= potential.start - reach
+            and p.energy > _FRACTION * potential.energy
+        ]
+        return sum(max((p.stop - p.start) / self._longest, 1.0) for p in near)
+
+    def _rides_on_movement(self, potential: _Potential) -> bool:
+        """Whether the baseline moves more than the potential itself."""
+        margin = self._longest
+        start, stop = potential.start - margin, potential.stop + margin
+        slow = self._slow.span(start, stop)[potential.channel]
+        fast = self._signal.span(start, stop)[potential.channel]
+        return bool(np.ptp(slow) > _SLOW * np.ptp(fast)) and self._stream.sensor is not Sensor.ACC
+
+    def _is_blind(self, potential: _Potential) -> bool:
+        margin = _samples(_BLIND_S, self._stream.rate_hz)
+        return bool(self._blind.span(potential.start - margin, potential.stop + margin).any())
+
+    def _is_marked(self, potential: _Potential) -> bool:
+        first, last = self._tick_span(potential.start, potential.stop)
+        return bool(self._ticks.span(first, last)[potential.channel].any())
+
+    def _measure(self, potential: _Potential) -> Twitch:
+        rate_hz, c = self._stream.rate_hz, potential.channel
+        first, last = self._extent(potential)
+        onset = max(self._onset(potential, first), self._begin or 0)
+        margin = _samples(0.02, rate_hz)
+        start, stop = onset - margin, last + margin
+        shapes = self._signal.span(start, stop)
+        peaks = np.ptp(shapes[:, margin:], axis=1)
+        order = np.argsort(-peaks)
+        peak = float(np.abs(shapes[c, margin:]).max())
+        ratio = potential.energy / potential.threshold
+        return Twitch(
+            channel=self._stream.channels[c],
+            onset_ns=self._time_ns(onset),
+            duration_s=(last - onset) / rate_hz,
+            peak=peak,
+            peak_to_peak=float(peaks[c]),
+            unit=self._stream.unit,
+            snr=peak / float(self.noise[c]),
+            confidence=float(1 - 0.5 / max(ratio, 1.0)),
+            amplitudes=tuple((self._stream.channels[i], float(peaks[i])) for i in order),
+            waveform=shapes[c].astype(np.float32),
+            waveform_start_s=-margin / rate_hz,
+            rate_hz=rate_hz,
+        )
+
+    def _onset(self, potential: _Potential, first: int) -> int:
+        """First sample of the potential that leaves the noise, looked for in the window of its first energy."""
+        window = 1 << self._smooth
+        start = first - window + 1
+        y = np.abs(self._signal.span(start, potential.peak + 1)[potential.channel])
+        level = max(3 * float(self.noise[potential.channel]), 0.1 * float(y.max()))
+        beyond = np.flatnonzero(y > level)
+        return start + int(beyond[0]) if len(beyond) else first
+
+    # Ticks, contexts, account -----------------------------------------------------------------------------------
+
+    def _tick_span(self, start: int, stop: int) -> tuple[int, int]:
+        begin = self._begin or 0
+        return max((start - begin) // self._tick, 0), -((begin - stop) // self._tick)
+
+    def _mark(self, potential: _Potential, code: int) -> None:
+        """Give the ticks around a potential a state."""
+        before = _samples(self._settings.isolation_s / 2, self._stream.rate_hz)
+        after = _samples(self._settings.hold_off_s, self._stream.rate_hz)
+        first, last = self._tick_span(potential.start - before, potential.stop + after)
+        self._ticks.raise_to(potential.channel, first, last, code)
+
+    def _account(self, front: int, *, ending: bool = False) -> None:
+        """Every tick before `front` is final: say its contexts, and how much of it was analysable."""
+        begin = self._begin or 0
+        while self._analysed < front:
+            tick = (self._analysed - begin) // self._tick
+            stop = begin + (tick + 1) * self._tick
+            if stop > front and not ending:
+                break
+            self._settle(tick, self._analysed, min(stop, front))
+            self._analysed = stop
+        while len(self._times) > 1 and self._times[1][0] <= self._analysed - 4 * self._frame:
+            self._times.popleft()
+
+    def _settle(self, tick: int, start: int, stop: int) -> None:
+        codes = self._ticks.span(tick, tick + 1)[:, 0].astype(int)
+        seen = (stop - start) - int(self._blind.span(start, stop).sum())
+        start_ns, end_ns = self._time_ns(start), self._time_ns(stop)
+        for channel, code in enumerate(codes):
+            self._say(channel, _STATES[code], start_ns, end_ns)
+        observed_s = seen / self._stream.rate_hz
+        analysable = tuple(0.0 if code else observed_s for code in codes)
+        self._events.append(Analysed(start_ns, end_ns, observed_s, analysable))
+
+    def _say(self, channel: int, state: State | None, start_ns: int, end_ns: int) -> None:
+        context = self._contexts[channel]
+        if context and (context.state is not state or context.duration_s >= _CONTEXT_MAX_S):
+            self._end_context(channel)
+            context = None
+        if state is None:
+            return
+        onset_ns = context.onset_ns if context else start_ns
+        duration_s = (end_ns - onset_ns) * 1e-9
+        self._contexts[channel] = Context(state, self._stream.channels[channel], onset_ns, duration_s)
+
+    def _end_context(self, channel: int) -> None:
+        context = self._contexts[channel]
+        if context is not None:
+            self._events.append(context)
+        self._contexts[channel] = None
+
+    def _time_ns(self, index: int) -> int:
+        for first, timebase in reversed(self._times):
+            if first <= index:
+                return timebase.at(index)
+        return self._times[0][1].at(index)
+
+    def _drain(self) -> list[Event]:
+        events, self._events = self._events, []
+        return events
+
+
+class _Past:
+    """The last samples of a signal, addressed by index. Bounded; moves its content once in a while."""
+
+    def __init__(self, rows: int, keep: int) -> None:
+        self._data = np.zeros((rows, 4 * keep))
+        self._keep = keep
+        self.restart(0)
+
+    @property
+    def end(self) -> int:
+        """Index after the newest sample."""
+        return self._first + self._used
+
+    def restart(self, index: int) -> None:
+        self._first = index - self._keep
+        self._used = self._keep
+        self._data[:, : self._keep] = 0
+
+    def append(self, x: Signal) -> None:
+        length = x.shape[1]
+        if self._used + length > self._data.shape[1]:
+            self._data[:, : self._keep] = self._data[:, self._used - self._keep : self._used]
+            self._first += self._used - self._keep
+            self._used = self._keep
+        self._data[:, self._used : self._used + length] = x
+        self._used += length
+
+    def span(self, start: int, stop: int) -> Signal:
+        """Samples `start` to `stop`, cut to what is kept."""
+        return self._data[:, max(start - self._first, 0) : min(max(stop - self._first, 0), self._used)]
+
+    def last(self, count: int) -> Signal:
+        return self._data[:, self._used - count : self._used]
+
+    def raise_to(self, row: int, start: int, stop: int, value: float) -> None:
+        part = self.span(start, stop)[row]
+        np.maximum(part, value, out=part)
+
+
+def _samples(seconds: float, rate_hz: float) -> int:
+    return max(round(seconds * rate_hz), 1)
+
+
+def _noise_levels(settings: DetectorSettings, stream: Stream, window: int, tick: int) -> tuple[float, float]:
+    """Over the mean energy of Gaussian noise: the threshold, relative to the floor, and the floor itself.
+
+    The mean square of n independent samples is chi-square distributed with n degrees of freedom.
+    """
+    trials = 60 * stream.rate_hz / window
+    threshold = float(chi2.isf(settings.false_alarms_per_min / trials, window)) / window
+    floor = float(chi2.ppf(0.25, tick)) / tick
+    return _REAL_NOISE * threshold / floor, floor

@@ -1,0 +1,113 @@
+"""Events as lines, for programs (JSON) and for people.
+
+Rule: the JSON objects are an interface that others rely on: extend, do not rename. Recordings have times in
+seconds from their start (`onset_s`); live and stored events have UTC (`onset`, ISO 8601).
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+from firmware_interface.samples import Gap
+from monitor.detection.events import Context, Twitch
+from monitor.replay import ChannelSummary
+
+Fields = dict[str, object]
+
+
+def utc(time_ns: int) -> str:
+    """ISO 8601 with milliseconds: 2026-11-22T13:05:00.123Z."""
+    moment = datetime.fromtimestamp(time_ns // 1_000_000 / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def local(time_ns: int) -> str:
+    """Date and time of day where the reader is, to the second."""
+    return datetime.fromtimestamp(time_ns // 1_000_000_000, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def as_json(fields: Fields) -> str:
+    """One line; no number that JSON does not know."""
+    return json.dumps(fields, ensure_ascii=False, allow_nan=False)
+
+
+def twitch(event: Twitch) -> Fields:
+    """A twitch without its time."""
+    return {
+        "type": "twitch",
+        "channel": event.channel,
+        "duration_s": round(event.duration_s, 6),
+        "peak": round(event.peak, 4),
+        "peak_to_peak": round(event.peak_to_peak, 4),
+        "unit": str(event.unit),
+        "snr": round(event.snr, 2),
+        "confidence": round(event.confidence, 3),
+        "amplitudes": {channel: round(amplitude, 4) for channel, amplitude in event.amplitudes},
+    }
+
+
+def context(event: Context) -> Fields:
+    """A context without its time."""
+    duration_s = round(event.duration_s, 6)
+    return {"type": "context", "state": str(event.state), "channel": event.channel, "duration_s": duration_s}
+
+
+def gap(event: Gap) -> Fields:
+    """A gap, with its time."""
+    return {
+        "type": "gap",
+        "reason": str(event.reason),
+        "stream": event.stream.name,
+        "onset": utc(event.start_ns),
+        "duration_s": round((event.end_ns - event.start_ns) * 1e-9, 6),
+        "missing": event.missing,
+        "exact": event.exact,
+    }
+
+
+def from_start(event: Twitch | Context) -> Fields:
+    """An event of a recording."""
+    fields = twitch(event) if isinstance(event, Twitch) else context(event)
+    return _with_time(fields, "onset_s", round(event.onset_ns * 1e-9, 6))
+
+
+def at_utc(event: Twitch | Context | Gap, device: str) -> Fields:
+    """A live or stored event of `device`."""
+    if isinstance(event, Gap):
+        fields = gap(event)
+    else:
+        shape = twitch(event) if isinstance(event, Twitch) else context(event)
+        fields = _with_time(shape, "onset", utc(event.onset_ns))
+    return {"type": fields.pop("type"), "device": device, **fields}
+
+
+def summary(channel: ChannelSummary) -> Fields:
+    """What a channel of a recording yielded."""
+    rate = channel.rate_per_min
+    return {
+        "type": "summary",
+        "channel": channel.channel,
+        "recorded_s": round(channel.recorded_s, 3),
+        "analysable_s": round(channel.analysable_s, 3),
+        "twitches": channel.twitches,
+        "rate_per_min": None if rate is None else round(rate, 3),
+    }
+
+
+def plain(event: Twitch | Context | Gap) -> str:
+    """One event for a person, without its time."""
+    match event:
+        case Twitch():
+            size = f"{event.peak_to_peak:.3g} {event.unit}"
+            return f"twitch on {event.channel}: {size} peak to peak, {event.duration_s * 1e3:.0f} ms, SNR {event.snr:.0f}"
+        case Context():
+            return f"{event.state.replace('_', ' ')} on {event.channel} for {event.duration_s:.1f} s"
+        case Gap():
+            seconds = (event.end_ns - event.start_ns) * 1e-9
+            return f"gap of {seconds:.1f} s on {event.stream.name}: {event.reason}"
+
+
+def _with_time(fields: Fields, key: str, value: object) -> Fields:
+    head = {"type": fields["type"], "channel": fields["channel"], key: value}
+    return head | {name: field for name, field in fields.items() if name not in head}

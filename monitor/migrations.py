@@ -1,0 +1,178 @@
+"""The schema of a data folder, as the list of steps that made it.
+
+Rules of this module:
+
+* A step that has shipped is never edited, moved or removed; the schema changes by adding a step at the end.
+* Each step runs in one transaction together with the row that says it ran: after a power cut a step has
+  happened or it has not.
+* A folder whose steps are not a beginning of this list was written by a newer program. The caller refuses it.
+
+Rules of the schema:
+
+* Times are INTEGER nanoseconds since 1970 UTC.
+* What is only ever added (twitch, context, gap, status) has an `id` that grows in the order of arrival, and a
+  UNIQUE key made of what was measured, so that the same record arriving again is the same row.
+* These keys begin with the time: the same index serves "seen before?" and "what was there in this hour?".
+  That of status begins with the device, because the newest of each is asked for most.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+
+class Migration(NamedTuple):
+    """One step: a name for ever, and one or more SQL statements."""
+
+    name: str
+    sql: str
+
+
+MIGRATIONS: tuple[Migration, ...] = (
+    Migration(
+        "0001 sessions, devices, what was seen and what was not",
+        """
+        CREATE TABLE migration (
+            id   INTEGER PRIMARY KEY,
+            name TEXT NOT NULL UNIQUE
+        ) STRICT;
+
+        CREATE TABLE session (
+            id       INTEGER PRIMARY KEY,
+            begun_ns INTEGER NOT NULL,
+            last_ns  INTEGER NOT NULL,  -- the last commit
+            ended_ns INTEGER,           -- NULL while it runs, and after a kill until the next one begins
+            version  TEXT NOT NULL,
+            settings TEXT NOT NULL      -- JSON object
+        ) STRICT;
+
+        CREATE TABLE device (
+            id       INTEGER PRIMARY KEY,
+            serial   TEXT NOT NULL,
+            name     TEXT NOT NULL,
+            firmware TEXT NOT NULL,
+            address  TEXT NOT NULL,
+            streams  TEXT NOT NULL,     -- JSON array of stream objects
+            first_ns INTEGER NOT NULL,
+            last_ns  INTEGER NOT NULL
+        ) STRICT;
+        CREATE UNIQUE INDEX device_serial ON device (serial) WHERE serial <> '';
+        CREATE UNIQUE INDEX device_address ON device (address, name) WHERE serial = '';
+
+        CREATE TABLE stream (
+            device_id    INTEGER NOT NULL REFERENCES device,
+            name         TEXT NOT NULL,
+            accounted_ns INTEGER NOT NULL,  -- up to here all time was observed or is in a gap
+            PRIMARY KEY (device_id, name)
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE twitch (
+            id               INTEGER PRIMARY KEY,
+            device_id        INTEGER NOT NULL REFERENCES device,
+            onset_ns         INTEGER NOT NULL,
+            channel          TEXT NOT NULL,
+            duration_s       REAL NOT NULL,
+            peak             REAL NOT NULL,
+            peak_to_peak     REAL NOT NULL,
+            unit             TEXT NOT NULL,
+            snr              REAL NOT NULL,
+            confidence       REAL NOT NULL,
+            amplitudes       TEXT NOT NULL,  -- JSON array of [channel, peak to peak]
+            waveform         BLOB NOT NULL,  -- float32, little endian
+            waveform_start_s REAL NOT NULL,
+            rate_hz          REAL NOT NULL,
+            UNIQUE (onset_ns, device_id, channel)
+        ) STRICT;
+
+        CREATE TABLE context (
+            id         INTEGER PRIMARY KEY,
+            device_id  INTEGER NOT NULL REFERENCES device,
+            onset_ns   INTEGER NOT NULL,
+            channel    TEXT NOT NULL,
+            state      TEXT NOT NULL,
+            duration_s REAL NOT NULL,
+            end_ns     INTEGER AS (onset_ns + CAST(duration_s * 1e9 AS INTEGER)) VIRTUAL,
+            UNIQUE (onset_ns, device_id, channel, state)
+        ) STRICT;
+        CREATE INDEX context_end ON context (end_ns);
+
+        CREATE TABLE gap (
+            id        INTEGER PRIMARY KEY,
+            device_id INTEGER NOT NULL REFERENCES device,
+            start_ns  INTEGER NOT NULL,
+            end_ns    INTEGER NOT NULL,
+            stream    TEXT NOT NULL,      -- JSON object: the stream as it was then
+            missing   INTEGER NOT NULL,
+            reason    TEXT NOT NULL,
+            exact     INTEGER NOT NULL,   -- 0 or 1
+            UNIQUE (start_ns, device_id, stream, reason)
+        ) STRICT;
+        CREATE INDEX gap_end ON gap (end_ns);
+
+        CREATE TABLE minute (
+            start_ns     INTEGER NOT NULL,
+            device_id    INTEGER NOT NULL REFERENCES device,
+            channel      TEXT NOT NULL,
+            observed_s   REAL NOT NULL,
+            analysable_s REAL NOT NULL,
+            twitches     INTEGER NOT NULL,
+            PRIMARY KEY (start_ns, device_id, channel)
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE status (
+            id              INTEGER PRIMARY KEY,
+            device_id       INTEGER NOT NULL REFERENCES device,
+            at_ns           INTEGER NOT NULL,
+            battery_percent INTEGER,
+            lead_off        TEXT NOT NULL,  -- JSON array of booleans
+            overruns        INTEGER NOT NULL,
+            drops           INTEGER NOT NULL,
+            temperature_c   REAL,
+            UNIQUE (device_id, at_ns)
+        ) STRICT;
+        """,
+    ),
+)
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All of the block or none of it. IMMEDIATE: a wait for another program is at the start or never."""
+    connection.execute("BEGIN IMMEDIATE")
+    with _undone_on_error(connection):
+        yield
+        connection.execute("COMMIT")
+
+
+def applied(connection: sqlite3.Connection) -> tuple[str, ...]:
+    """Names of the steps that ran on this database, in order."""
+    known = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'migration'"
+    if not connection.execute(known).fetchall():
+        return ()
+    return tuple(name for (name,) in connection.execute("SELECT name FROM migration ORDER BY id").fetchall())
+
+
+def migrate(connection: sqlite3.Connection, steps: Sequence[Migration] = MIGRATIONS) -> None:
+    """Run those of `steps` that have not run; `applied` must be a beginning of them."""
+    for step in steps[len(applied(connection)) :]:
+        _run(connection, step)
+
+
+def _run(connection: sqlite3.Connection, step: Migration) -> None:
+    # BEGIN and COMMIT are in the script, because executescript commits a transaction that it finds open.
+    record = f"INSERT INTO migration (name) VALUES ('{step.name}');"  # noqa: S608  (a constant of this file)
+    with _undone_on_error(connection):
+        connection.executescript(f"BEGIN IMMEDIATE; {step.sql}; {record} COMMIT;")
+
+
+@contextmanager
+def _undone_on_error(connection: sqlite3.Connection) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        if connection.in_transaction:  # after a full disk SQLite may have rolled back by itself
+            connection.execute("ROLLBACK")
+        raise

@@ -1,0 +1,124 @@
+"""A recording through the same detector as live data.
+
+Rule: what `replay` says depends on the samples and the settings alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from firmware_interface.samples import Gap, Sensor, Stream
+from monitor.detection.detector import Detector
+from monitor.detection.events import Analysed, Context, State, Twitch
+from monitor.detection.settings import DetectorSettings
+from monitor.recording import Piece, Recording, RecordingError
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelSummary:
+    """What one channel of a recording yielded."""
+
+    channel: str
+    recorded_s: float
+    analysable_s: float
+    twitches: int
+
+    @property
+    def rate_per_min(self) -> float | None:
+        """Twitches an analysable minute; None where nothing could be analysed."""
+        return 60 * self.twitches / self.analysable_s if self.analysable_s else None
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Everything found in a recording; times are ns from its start."""
+
+    events: list[Twitch | Context]
+    """In the order of their onset."""
+    summaries: list[ChannelSummary]
+    notes: list[str]
+    """What was not analysed, one line each."""
+
+
+def replay(recording: Recording, settings: DetectorSettings) -> Replay:
+    """Detect twitches in `recording`.
+
+    Raises:
+        RecordingError: none of its channels can be analysed, or the file was changed meanwhile.
+    """
+    tracks = {s.name: _Track(s, settings) for s in recording.streams if s.sensor is Sensor.EMG}
+    notes = [
+        f"{', '.join(s.channels)}: {s.sensor}, not analysed"
+        for s in recording.streams
+        if s.name not in tracks
+    ]
+    if not tracks:
+        raise RecordingError(
+            f"{recording.path.name} has no EMG channel", "Say --sensor emg where the file's labels mislead"
+        )
+    for piece in recording.blocks():
+        track = tracks.get(piece.stream.name)
+        if track is not None:
+            track.feed(piece)
+    for track in tracks.values():
+        track.finish()
+    events = [event for track in tracks.values() for event in track.events]
+    summaries = [summary for track in tracks.values() for summary in track.summaries()]
+    return Replay(_joined(events), summaries, [*recording.notes, *notes])
+
+
+class _Track:
+    def __init__(self, stream: Stream, settings: DetectorSettings) -> None:
+        self._stream = stream
+        self._detector = Detector(stream, settings)
+        self._recorded_s = 0.0
+        self._analysable_s = [0.0] * len(stream.channels)
+        self.events: list[Twitch | Context] = []
+
+    def feed(self, piece: Piece) -> None:
+        if isinstance(piece, Gap):
+            duration_s = (piece.end_ns - piece.start_ns) * 1e-9
+            labels = self._stream.channels
+            self.events += [Context(State.GAP, label, piece.start_ns, duration_s) for label in labels]
+        else:
+            self._note(self._detector.feed(piece))
+
+    def finish(self) -> None:
+        self._note(self._detector.finish())
+
+    def summaries(self) -> list[ChannelSummary]:
+        found = [event.channel for event in self.events if isinstance(event, Twitch)]
+        return [
+            ChannelSummary(label, self._recorded_s, analysable_s, found.count(label))
+            for label, analysable_s in zip(self._stream.channels, self._analysable_s, strict=True)
+        ]
+
+    def _note(self, events: list[Twitch | Context | Analysed]) -> None:
+        for event in events:
+            if isinstance(event, Analysed):
+                self._recorded_s += event.observed_s
+                pairs = zip(self._analysable_s, event.analysable_s, strict=True)
+                self._analysable_s = [total + more for total, more in pairs]
+            else:
+                self.events.append(event)
+
+
+def _joined(events: list[Twitch | Context]) -> list[Twitch | Context]:
+    """In time order, contexts that were said in pieces made whole."""
+    out: list[Twitch | Context] = []
+    last: dict[tuple[str, State], int] = {}
+    for event in sorted(events, key=lambda event: event.onset_ns):
+        if isinstance(event, Context):
+            key = event.channel, event.state
+            before = out[last[key]] if key in last else None
+            if isinstance(before, Context) and _end_ns(before) >= event.onset_ns - 1000:
+                length_s = (_end_ns(event) - before.onset_ns) * 1e-9
+                out[last[key]] = replace(before, duration_s=max(length_s, before.duration_s))
+                continue
+            last[key] = len(out)
+        out.append(event)
+    return out
+
+
+def _end_ns(context: Context) -> int:
+    return context.onset_ns + round(context.duration_s * 1e9)

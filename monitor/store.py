@@ -1,0 +1,706 @@
+"""The data folder: what was seen and what was not, kept for months.
+
+    collector ─► Store ─► main.sqlite ─► Archive ─► command, page, sinks
+
+Rules of this module:
+
+* One writer. SQLite up to 3.51.2 can damage a file when one connection checkpoints while another commits, so
+  one connection makes every commit and every checkpoint, and a lock keeps a second writer out. The lock is
+  the operating system's: it goes with its process, however that ends.
+* Readers open `mode=ro` and finish each SELECT at once: a reader that holds its transaction keeps the
+  write-ahead log from being emptied (400 MB after 20 000 writes, against 3 MB).
+* `write` is one transaction, meant for once a second with the records of all devices: one fsync. With
+  `synchronous=FULL`, what `write` returned from survives a power cut.
+* All or nothing. When `write` raises, nothing of it was kept and the same records can be written again. A
+  checkpoint that fails is no error of `write`, whose records are safe by then.
+* The same Twitch, Context or Gap twice is one row. A Minute is an increment: twice is double.
+* Nothing but a repeated key is passed over. `INSERT OR IGNORE` would also drop, in silence, a record that
+  breaks a constraint; hence `ON CONFLICT (key) DO NOTHING`. A broken constraint is a bug of the caller and
+  raises `sqlite3.IntegrityError`: a NaN, which SQLite takes for NULL, or a device that was never introduced.
+* Time comes in with every call. What is stored about a session or a stream never goes back in it.
+
+All time of a stream is observed, or in a gap, up to `Store.accounted_ns`; both `Observed` and `Gap` move that
+mark, in the transaction that keeps the tallies of the same time. **The collector writes the STOPPED gap**: at
+a stream's first samples in a session it writes `Gap(stream, accounted_ns, first sample, ..., STOPPED)` like
+any other gap, so that it takes the same way to the page and the sinks. The gap moves the mark to its own end:
+killed right after, the next session begins its gap there, and no time is missing or counted twice.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sqlite3
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import asdict, astuple, dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+import numpy as np
+
+from firmware_interface.codecs import Device
+from firmware_interface.errors import Fault
+from firmware_interface.samples import Gap, GapReason, Sensor, Status, Stream, Unit
+from monitor.detection.events import Context, State, Twitch
+from monitor.migrations import MIGRATIONS, applied, migrate, transaction
+from monitor.tally import Minute
+
+DATABASE: Final = "main.sqlite"
+LOCK: Final = "lock"
+
+_BUSY_S = 5.0
+_CHECKPOINT_NS = 3600 * 10**9
+_OLDEST_SQLITE = (3, 38, 0)  # STRICT tables, JSON built in
+_PRAGMAS = """
+    PRAGMA page_size = 4096;
+    PRAGMA journal_mode = WAL;
+    PRAGMA synchronous = FULL;
+    PRAGMA foreign_keys = ON;
+"""
+
+
+def database_version() -> str:
+    """Of SQLite, as linked into this Python."""
+    return sqlite3.sqlite_version
+
+
+class StoreError(Fault):
+    """The data folder cannot be used: in use, read-only, full, damaged or from a newer program."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """A stream has been observed and tallied up to `until_ns`, the gaps apart."""
+
+    stream: str
+    """Name of the stream."""
+    until_ns: int
+
+
+Record = Twitch | Context | Gap | Minute | Status | Observed
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What beginning a session says."""
+
+    session_id: int
+    previous_end_ns: int | None
+    """End of the session before, of its last commit if it was killed; `None` for the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A stretch of monitoring under one set of settings."""
+
+    id: int
+    begun_ns: int
+    last_ns: int
+    """The last commit."""
+    ended_ns: int | None
+    """`None` while it runs, and after a kill until the next session begins."""
+    version: str
+    settings: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownDevice:
+    """A device as it last introduced itself."""
+
+    id: int
+    device: Device
+    address: str
+    first_ns: int
+    """First introduced."""
+    last_ns: int
+    """Last introduced."""
+    accounted_ns: dict[str, int]
+    """By stream: up to here all time was observed or is in a gap."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What a device said about itself at a time."""
+
+    device_id: int
+    at_ns: int
+    status: Status
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """The sum of a channel's minutes."""
+
+    device_id: int
+    channel: str
+    observed_s: float
+    analysable_s: float
+    twitches: int
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The state of a data folder in one look."""
+
+    session: Session | None
+    """The newest."""
+    devices: list[KnownDevice]
+    health: list[Health]
+    """The newest of each device that ever reported."""
+    totals: list[Total]
+
+
+class Store:
+    """The one writer of a data folder.
+
+    Used by one thread at a time, not always the same: SQLite's own check of the thread is off.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, path: Path, resources: ExitStack) -> None:
+        self._connection = connection
+        self._path = path
+        self._resources = resources
+        self._session: int | None = None
+        self._checkpoint_ns = 0
+
+    @classmethod
+    def open(cls, folder: Path) -> Store:
+        """Take the folder, making or migrating what is there.
+
+        Raises:
+            StoreError: it is in use, cannot be written, is damaged, or is from a newer program.
+        """
+        path = folder / DATABASE
+        with _explained(path), ExitStack() as resources:
+            _create(folder)
+            resources.enter_context(_locked(folder))
+            _touch(path)
+            connection = resources.enter_context(closing(_connect(path.absolute().as_uri())))
+            _refuse_newer(path, connection)
+            connection.executescript(_PRAGMAS)
+            migrate(connection)
+            return cls(connection, path, resources.pop_all())
+
+    def begin(self, *, now_ns: int, version: str, settings: Mapping[str, object]) -> Opening:
+        """Start a session; one that has no end, because it was killed, ended at its last commit."""
+        values = now_ns, now_ns, version, _dump(settings)
+        with self._transaction():
+            self._connection.execute("UPDATE session SET ended_ns = last_ns WHERE ended_ns IS NULL")
+            previous = "SELECT ended_ns FROM session ORDER BY id DESC LIMIT 1"
+            ends = self._connection.execute(previous).fetchall()
+            session = self._connection.execute(_INSERT_SESSION, values).lastrowid or 0
+        self._session, self._checkpoint_ns = session, now_ns
+        return Opening(session, ends[0][0] if ends else None)
+
+    def device(self, device: Device, address: str, now_ns: int) -> int:
+        """The id of a device, which is its serial number or, without one, its address and name."""
+        streams = _dump([asdict(stream) for stream in device.streams])
+        values = device.serial, device.name, device.firmware, address, streams, now_ns, now_ns
+        with self._transaction():
+            ((device_id,),) = self._connection.execute(_UPSERT_DEVICE, values).fetchall()
+        return int(device_id)
+
+    def accounted_ns(self, device_id: int, stream: str) -> int | None:
+        """Up to where a stream's time was observed or is in a gap; `None` if it never was seen."""
+        select = "SELECT accounted_ns FROM stream WHERE device_id = ? AND name = ?"
+        with _explained(self._path):
+            rows = self._connection.execute(select, (device_id, stream)).fetchall()
+        return rows[0][0] if rows else None
+
+    def write(self, entries: Iterable[tuple[int, Record]], now_ns: int) -> None:
+        """Keep the records of (device id, record), all or none; without any it is a sign of life.
+
+        Args:
+            entries: in any order. Of two Status of a device in one call the later stays.
+            now_ns: the session's last sign of life, and the time of a Status.
+        """
+        with self._transaction():
+            for device_id, record in entries:
+                self._keep(device_id, record, now_ns)
+            alive = "UPDATE session SET last_ns = max(last_ns, ?) WHERE id = ?"
+            self._connection.execute(alive, (now_ns, self._session))
+        if not 0 <= now_ns - self._checkpoint_ns < _CHECKPOINT_NS:
+            self._checkpoint()
+            self._checkpoint_ns = now_ns
+
+    def close(self, now_ns: int) -> None:
+        """End the session and let the folder go, which happens even where the end cannot be written."""
+        end = "UPDATE session SET last_ns = max(last_ns, ?1), ended_ns = max(last_ns, ?1) WHERE id = ?2"
+        with self._resources:
+            with self._transaction():
+                self._connection.execute(end, (now_ns, self._session))
+            self._checkpoint()
+
+    def _keep(self, device_id: int, record: Record, now_ns: int) -> None:
+        execute = self._connection.execute
+        match record:
+            case Twitch():
+                execute(_INSERT_TWITCH, (device_id, *_twitch_values(record)))
+            case Context():
+                execute(_INSERT_CONTEXT, (device_id, *_context_values(record)))
+            case Gap():
+                execute(_INSERT_GAP, (device_id, *_gap_values(record)))
+                execute(_ACCOUNT, (device_id, record.stream.name, record.end_ns))
+            case Minute():
+                execute(_ADD_MINUTE, (device_id, *astuple(record)))
+            case Status():
+                execute(_REPLACE_STATUS, (device_id, now_ns, *_status_values(record)))
+            case Observed():
+                execute(_ACCOUNT, (device_id, record.stream, record.until_ns))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with _explained(self._path), transaction(self._connection):
+            yield
+
+    def _checkpoint(self) -> None:
+        with suppress(sqlite3.DatabaseError):  # a reader or a full disk is in the way: in an hour again
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+class Archive:
+    """A reader of a data folder, also while a Store writes in this or another process.
+
+    Every answer is one SELECT and a whole list: no cursor, and no transaction, outlives the call. Ranges are
+    `since_ns` inclusive to `until_ns` exclusive, and what comes out is what went in, in the order of time.
+    Used by one thread at a time, not always the same.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection = connection
+        self._path = path
+
+    @classmethod
+    def open(cls, folder: Path) -> Archive:
+        """Open for reading.
+
+        Raises:
+            StoreError: nothing is there, it is damaged, or it is of another version.
+        """
+        path = folder / DATABASE
+        if not path.is_file():
+            raise StoreError(
+                f"there is no data in {folder}", "Start monitoring first, or name another folder"
+            )
+        with _explained(path), ExitStack() as resources:
+            connection = resources.enter_context(closing(_connect(path.absolute().as_uri() + "?mode=ro")))
+            _refuse_newer(path, connection)
+            _refuse_older(path, connection)
+            resources.pop_all()
+        return cls(connection, path)
+
+    def close(self) -> None:
+        """Let the file go."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def sessions(self) -> list[Session]:
+        """Every session, oldest first."""
+        return [_session(row) for row in self._rows(_SELECT_SESSIONS, limit=-1)][::-1]
+
+    def devices(self) -> list[KnownDevice]:
+        """Every device that was ever introduced, oldest first."""
+        return [_known_device(row) for row in self._rows(_SELECT_DEVICES)]
+
+    def twitches(
+        self,
+        since_ns: int,
+        until_ns: int,
+        device: int | None = None,
+        channel: str | None = None,
+        limit: int | None = None,
+    ) -> list[tuple[int, Twitch]]:
+        """(device id, twitch) with its onset in the range; at most the newest `limit`."""
+        most = -1 if limit is None else limit
+        rows = self._range(_SELECT_TWITCHES, since_ns, until_ns, device, channel=channel, limit=most)
+        return [(device_id, _twitch(values)) for device_id, *values in reversed(rows)]
+
+    def contexts(
+        self, since_ns: int, until_ns: int, device: int | None = None, channel: str | None = None
+    ) -> list[tuple[int, Context]]:
+        """(device id, context) of which any part is in the range."""
+        rows = self._range(_SELECT_CONTEXTS, since_ns, until_ns, device, channel=channel)
+        return [(row[0], Context(State(row[1]), *row[2:])) for row in rows]
+
+    def gaps(self, since_ns: int, until_ns: int, device: int | None = None) -> list[tuple[int, Gap]]:
+        """(device id, gap) of which any part is in the range."""
+        rows = self._range(_SELECT_GAPS, since_ns, until_ns, device)
+        return [(device_id, _gap(values)) for device_id, *values in rows]
+
+    def minutes(
+        self, since_ns: int, until_ns: int, device: int | None = None, channel: str | None = None
+    ) -> list[tuple[int, Minute]]:
+        """(device id, minute) that starts in the range."""
+        rows = self._range(_SELECT_MINUTES, since_ns, until_ns, device, channel=channel)
+        return [(row[0], Minute(*row[1:])) for row in rows]
+
+    def health(self, since_ns: int, until_ns: int, device: int | None = None) -> list[Health]:
+        """What devices said about themselves in the range."""
+        return [_health(row) for row in self._range(_SELECT_STATUSES, since_ns, until_ns, device)]
+
+    def summary(self, since_ns: int, until_ns: int) -> Summary:
+        """The state now; the totals are of the range."""
+        newest = self._rows(_SELECT_SESSIONS, limit=1)
+        return Summary(
+            session=_session(newest[0]) if newest else None,
+            devices=self.devices(),
+            health=[_health(row) for row in self._rows(_SELECT_NEWEST_STATUSES)],
+            totals=[Total(*row) for row in self._range(_SELECT_TOTALS, since_ns, until_ns, None)],
+        )
+
+    def _range(
+        self, select: str, since_ns: int, until_ns: int, device: int | None, **rest: object
+    ) -> list[tuple[Any, ...]]:
+        return self._rows(select, since=since_ns, until=until_ns, device=device, **rest)
+
+    def _rows(self, select: str, **parameters: object) -> list[tuple[Any, ...]]:
+        with _explained(self._path):
+            return self._connection.execute(select, parameters).fetchall()
+
+
+# ---- The folder ----
+
+
+def _create(folder: Path) -> None:
+    """A folder that was there keeps its mode: it may be a person's home, and the files in it are private."""
+    if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+        needed = ".".join(map(str, _OLDEST_SQLITE))
+        remedy = "Use a Python from python.org, uv or conda, which bring their own"
+        raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old, {needed} is needed", remedy)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def _touch(path: Path) -> None:
+    """Make the file with its mode before SQLite does, which gives the same mode to all it puts beside it.
+
+    Never opens a file that is there: closing it would drop the POSIX locks of an Archive in this process.
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep other writers out. The file stays: if it were removed, two could each lock one of that name."""
+    descriptor = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        if not _take(descriptor):
+            holder = os.read(descriptor, 20).decode("ascii", "replace").strip() or "unknown"
+            remedy = "Stop it first, or name another data folder"
+            raise StoreError(f"{folder} is in use by process {holder}", remedy)
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode("ascii"))
+        yield
+    finally:
+        os.close(descriptor)
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _take(descriptor: int) -> bool:
+        os.lseek(descriptor, 4096, os.SEEK_SET)  # locked bytes cannot be read, and the pid must be
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except PermissionError:
+            return False
+        finally:
+            os.lseek(descriptor, 0, os.SEEK_SET)
+        return True
+
+else:
+    import fcntl
+
+    def _take(descriptor: int) -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
+def _connect(uri: str) -> sqlite3.Connection:
+    """Without Python's own transactions, which begin where no one wrote BEGIN."""
+    return sqlite3.connect(uri, uri=True, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+
+
+def _refuse_newer(path: Path, connection: sqlite3.Connection) -> None:
+    done = applied(connection)
+    if done != tuple(step.name for step in MIGRATIONS[: len(done)]):
+        raise StoreError(
+            f"{path} was written by a newer fasciwatch (its schema is at {done[-1]!r})",
+            "Install that version or a later one, or name another data folder",
+        )
+
+
+def _refuse_older(path: Path, connection: sqlite3.Connection) -> None:
+    if len(applied(connection)) < len(MIGRATIONS):
+        remedy = "Start monitoring with this version once, which brings it up to date"
+        raise StoreError(f"{path} is older than this fasciwatch", remedy)
+
+
+# ---- Errors, in words ----
+
+_FULL = "no room left on the disk of {}", "Free some space: what is not yet written is written then"
+_READ_ONLY = "cannot open or write {}", "Make its folder writable by you, or name another data folder"
+_DAMAGED = (
+    "{} is damaged or not a database",
+    "Move it away to start afresh, or put back a backup; `sqlite3 FILE .recover` saves what can be read",
+)
+_LOCKED = "another program keeps {} locked", "Close the program that has it open; nothing is lost meanwhile"
+_NOT_A_FOLDER = "{} cannot be made: a part of its path is a file", "Name another data folder"
+_DISK = "the disk failed on {}", "Check the disk and its free space, or name another data folder"
+
+_BY_SQLITE_CODE = {
+    sqlite3.SQLITE_FULL: _FULL,
+    sqlite3.SQLITE_IOERR_SHMSIZE: _FULL,
+    sqlite3.SQLITE_READONLY: _READ_ONLY,
+    sqlite3.SQLITE_PERM: _READ_ONLY,
+    sqlite3.SQLITE_CANTOPEN: _READ_ONLY,
+    sqlite3.SQLITE_CORRUPT: _DAMAGED,
+    sqlite3.SQLITE_NOTADB: _DAMAGED,
+    sqlite3.SQLITE_BUSY: _LOCKED,
+    sqlite3.SQLITE_IOERR: _DISK,
+}
+_BY_ERRNO = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EROFS: _READ_ONLY,
+    errno.EACCES: _READ_ONLY,
+    errno.EPERM: _READ_ONLY,
+    errno.EEXIST: _NOT_A_FOLDER,
+    errno.ENOTDIR: _NOT_A_FOLDER,
+}
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn what a disk can do to us into a StoreError; what only a bug can do stays as it is."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)  # Python's own errors have none
+        words = _BY_SQLITE_CODE.get(code) or _BY_SQLITE_CODE.get(code & 0xFF)
+        if words is None:
+            raise
+        raise _store_error(words, path, f"{error}, {error.sqlite_errorname}") from error
+    except OSError as error:
+        words = _BY_ERRNO.get(error.errno or 0, _READ_ONLY)
+        raise _store_error(words, path, error.strerror or type(error).__name__) from error
+
+
+def _store_error(words: tuple[str, str], path: Path, detail: str) -> StoreError:
+    message, remedy = words
+    return StoreError(f"{message.format(path)} ({detail})", remedy)
+
+
+# ---- Rows and values ----
+
+
+def _dump(value: object) -> str:
+    """One text for one value: part of a key. Infinity and NaN are not JSON and raise ValueError."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _twitch_values(twitch: Twitch) -> tuple[object, ...]:
+    return (
+        twitch.channel,
+        twitch.onset_ns,
+        twitch.duration_s,
+        twitch.peak,
+        twitch.peak_to_peak,
+        twitch.unit,
+        twitch.snr,
+        twitch.confidence,
+        _dump(twitch.amplitudes),
+        twitch.waveform.astype("<f4").tobytes(),
+        twitch.waveform_start_s,
+        twitch.rate_hz,
+    )
+
+
+def _twitch(values: list[Any]) -> Twitch:
+    channel, onset_ns, duration_s, peak, peak_to_peak, unit, snr, confidence, *shape = values
+    amplitudes, waveform, waveform_start_s, rate_hz = shape
+    return Twitch(
+        channel,
+        onset_ns,
+        duration_s,
+        peak,
+        peak_to_peak,
+        Unit(unit),
+        snr,
+        confidence,
+        tuple((label, amplitude) for label, amplitude in json.loads(amplitudes)),
+        np.frombuffer(waveform, "<f4"),
+        waveform_start_s,
+        rate_hz,
+    )
+
+
+def _context_values(context: Context) -> tuple[object, ...]:
+    return context.onset_ns, context.channel, context.state, context.duration_s
+
+
+def _gap_values(gap: Gap) -> tuple[object, ...]:
+    return _dump(asdict(gap.stream)), gap.start_ns, gap.end_ns, gap.missing, gap.reason, int(gap.exact)
+
+
+def _gap(values: list[Any]) -> Gap:
+    stream, start_ns, end_ns, missing, reason, exact = values
+    return Gap(_stream(json.loads(stream)), start_ns, end_ns, missing, GapReason(reason), bool(exact))
+
+
+def _stream(fields: dict[str, Any]) -> Stream:
+    kind = {"sensor": Sensor(fields["sensor"]), "unit": Unit(fields["unit"])}
+    return Stream(**fields | kind | {"channels": tuple(fields["channels"])})
+
+
+def _status_values(status: Status) -> tuple[object, ...]:
+    lead_off = _dump(status.lead_off)
+    return status.battery_percent, lead_off, status.overruns, status.drops, status.temperature_c
+
+
+def _health(row: tuple[Any, ...]) -> Health:
+    device_id, at_ns, battery_percent, lead_off, overruns, drops, temperature_c = row
+    status = Status(battery_percent, tuple(json.loads(lead_off)), overruns, drops, temperature_c)
+    return Health(device_id, at_ns, status)
+
+
+def _session(row: tuple[Any, ...]) -> Session:
+    session_id, begun_ns, last_ns, ended_ns, version, settings = row
+    return Session(session_id, begun_ns, last_ns, ended_ns, version, json.loads(settings))
+
+
+def _known_device(row: tuple[Any, ...]) -> KnownDevice:
+    device_id, name, serial, firmware, streams, address, first_ns, last_ns, accounted = row
+    device = Device(name, serial, firmware, tuple(_stream(fields) for fields in json.loads(streams)))
+    return KnownDevice(device_id, device, address, first_ns, last_ns, dict(json.loads(accounted)))
+
+
+# ---- SQL ----
+
+_INSERT_SESSION = "INSERT INTO session (begun_ns, last_ns, version, settings) VALUES (?, ?, ?, ?)"
+
+_UPSERT_DEVICE = """
+    INSERT INTO device (serial, name, firmware, address, streams, first_ns, last_ns)
+    VALUES (?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (serial) WHERE serial <> '' DO UPDATE
+        SET name = excluded.name, firmware = excluded.firmware, address = excluded.address,
+            streams = excluded.streams, last_ns = max(last_ns, excluded.last_ns)
+    ON CONFLICT (address, name) WHERE serial = '' DO UPDATE
+        SET firmware = excluded.firmware, streams = excluded.streams, last_ns = max(last_ns, excluded.last_ns)
+    RETURNING id
+"""
+
+_ACCOUNT = """
+    INSERT INTO stream (device_id, name, accounted_ns) VALUES (?, ?, ?)
+    ON CONFLICT (device_id, name) DO UPDATE SET accounted_ns = max(accounted_ns, excluded.accounted_ns)
+"""
+
+_INSERT_TWITCH = """
+    INSERT INTO twitch (device_id, channel, onset_ns, duration_s, peak, peak_to_peak, unit, snr, confidence,
+                        amplitudes, waveform, waveform_start_s, rate_hz)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (onset_ns, device_id, channel) DO NOTHING
+"""
+
+_INSERT_CONTEXT = """
+    INSERT INTO context (device_id, onset_ns, channel, state, duration_s) VALUES (?, ?, ?, ?, ?)
+    ON CONFLICT (onset_ns, device_id, channel, state) DO NOTHING
+"""
+
+_INSERT_GAP = """
+    INSERT INTO gap (device_id, stream, start_ns, end_ns, missing, reason, exact) VALUES (?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (start_ns, device_id, stream, reason) DO NOTHING
+"""
+
+_ADD_MINUTE = """
+    INSERT INTO minute (device_id, channel, start_ns, observed_s, analysable_s, twitches)
+    VALUES (?, ?, ?, ?, ?, ?)
+    ON CONFLICT (start_ns, device_id, channel) DO UPDATE
+        SET observed_s = observed_s + excluded.observed_s,
+            analysable_s = analysable_s + excluded.analysable_s,
+            twitches = twitches + excluded.twitches
+"""
+
+_REPLACE_STATUS = """
+    INSERT OR REPLACE INTO status (device_id, at_ns, battery_percent, lead_off, overruns, drops,
+                                   temperature_c)
+    VALUES (?, ?, ?, ?, ?, ?, ?)
+"""
+
+_SELECT_SESSIONS = """
+    SELECT id, begun_ns, last_ns, ended_ns, version, settings FROM session ORDER BY id DESC LIMIT :limit
+"""
+
+_SELECT_DEVICES = """
+    SELECT id, name, serial, firmware, streams, address, first_ns, last_ns,
+           (SELECT json_group_object(stream.name, accounted_ns) FROM stream WHERE device_id = device.id)
+    FROM device ORDER BY id
+"""
+
+_SELECT_TWITCHES = """
+    SELECT device_id, channel, onset_ns, duration_s, peak, peak_to_peak, unit, snr, confidence,
+           amplitudes, waveform, waveform_start_s, rate_hz
+    FROM twitch
+    WHERE onset_ns >= :since AND onset_ns < :until
+      AND (:device IS NULL OR device_id = :device) AND (:channel IS NULL OR channel = :channel)
+    ORDER BY onset_ns DESC, device_id DESC, channel DESC
+    LIMIT :limit
+"""
+
+# The unary plus keeps the planner on the index of the ends: what is asked for is nearly always recent, and
+# from the ends it is found without passing over all that began before.
+_SELECT_CONTEXTS = """
+    SELECT device_id, state, channel, onset_ns, duration_s
+    FROM context
+    WHERE end_ns > :since AND +onset_ns < :until
+      AND (:device IS NULL OR device_id = :device) AND (:channel IS NULL OR channel = :channel)
+    ORDER BY +onset_ns, device_id, channel, state
+"""
+
+_SELECT_GAPS = """
+    SELECT device_id, stream, start_ns, end_ns, missing, reason, exact
+    FROM gap
+    WHERE end_ns > :since AND +start_ns < :until AND (:device IS NULL OR device_id = :device)
+    ORDER BY +start_ns, device_id, stream, reason
+"""
+
+_SELECT_MINUTES = """
+    SELECT device_id, channel, start_ns, observed_s, analysable_s, twitches
+    FROM minute
+    WHERE start_ns >= :since AND start_ns < :until
+      AND (:device IS NULL OR device_id = :device) AND (:channel IS NULL OR channel = :channel)
+    ORDER BY start_ns, device_id, channel
+"""
+
+_SELECT_TOTALS = """
+    SELECT device_id, channel, sum(observed_s), sum(analysable_s), sum(twitches)
+    FROM minute
+    WHERE start_ns >= :since AND start_ns < :until AND (:device IS NULL OR device_id = :device)
+    GROUP BY device_id, channel ORDER BY device_id, channel
+"""
+
+# CROSS JOIN goes through the devices, which are few, and finds the times of each in the index.
+_SELECT_STATUSES = """
+    SELECT device_id, at_ns, battery_percent, lead_off, overruns, drops, temperature_c
+    FROM device CROSS JOIN status ON device_id = device.id
+    WHERE at_ns >= :since AND at_ns < :until AND (:device IS NULL OR device_id = :device)
+    ORDER BY at_ns, device_id
+"""
+
+_SELECT_NEWEST_STATUSES = """
+    SELECT device_id, at_ns, battery_percent, lead_off, overruns, drops, temperature_c
+    FROM device CROSS JOIN status ON device_id = device.id
+    WHERE at_ns = (SELECT max(at_ns) FROM status WHERE device_id = device.id)
+    ORDER BY device_id
+"""
