@@ -102,6 +102,7 @@ class Detector:
         self._times: deque[tuple[int, Timebase]] = deque()
         self._waiting: list[Signal] = []
         self._waiting_blind: list[NDArray[np.bool_]] = []
+        self._last = np.zeros(channels)
         self._begin: int | None = None
         self._next = 0
         self._analysed = 0
@@ -152,9 +153,11 @@ class Detector:
         self._waiting.append(x)
         self._waiting_blind.append(np.full(x.shape[1], blind))
         self._next += x.shape[1]
+        if x.shape[1]:
+            self._last = x[:, -1]
 
     def _bridge(self, missing: int, after: NDArray[np.float64]) -> None:
-        before = self._waiting[-1][:, -1] if self._waiting else self._last
+        before = self._last
         share = np.arange(1, missing + 1) / (missing + 1)
         self._append(before[:, None] + (after - before)[:, None] * share, blind=True)
 
@@ -171,7 +174,6 @@ class Detector:
             return
         x, blind = np.concatenate(self._waiting, axis=1), np.concatenate(self._waiting_blind)
         self._waiting, self._waiting_blind = [x[:, whole:]], [blind[whole:]]
-        self._last = x[:, -1]
         for start in range(0, whole, self._frame):
             self._hear(x[:, start : start + self._frame], blind[start : start + self._frame])
 
@@ -180,11 +182,10 @@ class Detector:
         if self._begin is None:
             return
         waiting = sum(x.shape[1] for x in self._waiting)
-        last = self._waiting[-1][:, -1:] if waiting else self._last[:, None]
         end = self._next
         quiet = _samples(self._settings.isolation_s, self._stream.rate_hz) + 2 * self._frame
         hold = -waiting % self._frame + quiet // self._frame * self._frame
-        self._append(np.repeat(last, hold, axis=1), blind=True)
+        self._append(np.repeat(self._last[:, None], hold, axis=1), blind=True)
         self._run()
         self._close_runs()
         self._judge(end)

@@ -1,0 +1,368 @@
+"""The radio: Bluetooth Low Energy through bleak. No other file uses bleak as a client.
+
+    find ─► connect ─► Info ─► Connected ─► subscribe ─► START ─► Notification | Overflow ─► Lost ─┐
+      ▲                                                                                  back off  │
+      └────────────────────────────────────────────────────────────────────────────────────────────┘
+
+Rules:
+
+* A callback of bleak stamps the time, copies the bytes, queues them and returns. It is never a coroutine:
+  bleak would make a task of each notification, and their order would be lost.
+* The queue is bounded. What did not fit is counted, and reported where it is missing.
+* Over all links there is one scan or one connection attempt at a time: BlueZ answers a second one with
+  InProgress (https://github.com/hbldh/bleak/issues/1689), and may break off the first.
+* Every attempt ends in exactly one `Lost`, whether or not it came as far as `Connected`, and is followed by
+  another, for ever. Only an adapter that was unusable from the start is an error: a person must act.
+* However a link ends, STOP is sent if it still can be: a wearable that goes on sending empties its battery.
+* What `handle` raises is not the radio's, and is raised.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import NoReturn
+
+from bleak import BleakClient, BleakScanner
+from bleak.backends.characteristic import BleakGATTCharacteristic
+from bleak.backends.client import BaseBleakClient
+from bleak.backends.device import BLEDevice
+from bleak.backends.scanner import AdvertisementData, BaseBleakScanner
+from bleak.exc import BleakBluetoothNotAvailableError, BleakDBusError, BleakError
+
+from firmware_interface.codecs import Codec, Device, Write
+from firmware_interface.errors import PacketError, RadioError
+from firmware_interface.samples import GapReason, Notification
+
+if sys.platform == "win32":
+    # pywin32 puts the thread into a mode in which WinRT's callbacks never come and bleak hangs for ever
+    # (https://github.com/hbldh/bleak/pull/1556). At import: done later, it would undo what WinRT set up.
+    from bleak.backends.winrt.util import uninitialize_sta
+
+    uninitialize_sta()
+
+_FIND_S = 5.0
+"""Devices advertise at least once a second; others wait for the radio meanwhile."""
+_CONNECT_S = 20.0
+"""Slow but sound connections were seen to take that long (bleak-retry-connector)."""
+_HANG_S = 60.0
+"""bleak waits for ever for a system service that hangs, and so would every other link."""
+_REPLY_S = 10.0
+_STOP_S = 2.0
+_DISCONNECT_S = 12.0
+"""BlueZ gives up after 10 s, and then tidies up."""
+_QUEUE = 1024
+"""Notifications; 5 s of the fastest device, 200 a second."""
+_STALL_S = 3.0
+_PAYLOAD = 244
+"""Bytes of a notification at the usual MTU of 247."""
+_BACKOFF_MIN_S, _BACKOFF_DOUBLINGS = 0.25, 6
+
+_REMEDY = {
+    "linux": "Run `systemctl start bluetooth` and `rfkill unblock bluetooth`",
+    "darwin": "Turn Bluetooth on and allow it to this terminal in System Settings, Privacy & Security",
+    "win32": "Turn Bluetooth on in Settings, Bluetooth & devices",
+}.get(sys.platform, "Turn Bluetooth on")
+
+Backend = tuple[type[BaseBleakClient], type[BaseBleakScanner]]
+"""What bleak's `backend=` takes, in place of this computer's adapter."""
+
+
+class _UnreachableError(Exception):
+    """Not now; another attempt may do."""
+
+
+_FAULTS = (
+    _UnreachableError,
+    PacketError,
+    BleakError,
+    OSError,  # TimeoutError too; D-Bus and WinRT raise it bare
+    EOFError,  # D-Bus went away (https://github.com/hbldh/bleak/pull/2018)
+    # bleak looks up its D-Bus connection between two awaits, and a disconnect may clear it there
+    # (https://github.com/hbldh/bleak/issues/426; `assert self._bus` in bluezdbus/client.py)
+    AttributeError,
+    AssertionError,
+)
+"""What bleak raises when a link or an adapter fails, and what a device that makes no sense gives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A device that advertised."""
+
+    address: str
+    """A Bluetooth address; on macOS, a UUID that no other computer knows."""
+    name: str | None
+    rssi: int
+    """Signal strength, dBm."""
+    services: tuple[str, ...]
+    codec: type[Codec] | None
+    """The family; None where it is none that we read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """A link is up and the device has said what it is. Its notifications follow, for `codec` to decode."""
+
+    device: Device
+    codec: Codec
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Overflow:
+    """Notifications that came while our queue was full: lost here, between those before and after this."""
+
+    lost: int
+    at_ns: int
+    """Arrival of the first of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """There is no link."""
+
+    reason: GapReason
+    """STALLED or DISCONNECTED."""
+    at_ns: int
+    detail: str
+    """For a person; one line."""
+
+
+LinkItem = Connected | Notification | Overflow | Lost
+
+
+class Radio:
+    """This computer's Bluetooth adapter, or a virtual one.
+
+    Args:
+        codecs: the families to recognise; the first that does so reads the device.
+        backend: a virtual adapter, as `virtual_radio` makes it.
+    """
+
+    def __init__(self, codecs: Sequence[type[Codec]], backend: Backend | None = None) -> None:
+        self._codecs = tuple(codecs)
+        self._client: type[BaseBleakClient] | None
+        self._scanner: type[BaseBleakScanner] | None
+        self._client, self._scanner = backend or (None, None)
+        self._turn = asyncio.Lock()
+        self._proven = False
+
+    async def scan(self, duration_s: float) -> tuple[Sighting, ...]:
+        """What advertises within `duration_s`, the nearest first.
+
+        Raises:
+            RadioError: there is no adapter that we may use.
+        """
+        async with self._turn, self._scanning() as scanner:
+            await asyncio.sleep(duration_s)
+        seen = scanner.discovered_devices_and_advertisement_data.values()
+        sightings = (self._sighting(device, said) for device, said in seen)
+        return tuple(sorted(sightings, key=lambda sighting: -sighting.rssi))
+
+    async def follow(self, address: str, handle: Callable[[LinkItem], Awaitable[None]]) -> NoReturn:
+        """Hold a link to the device at `address`, for ever, and hand over all that comes, in order.
+
+        Raises:
+            RadioError: there is no adapter that we may use, and never was.
+        """
+        failures = 0
+        while True:
+            async with aclosing(self._link(address)) as items:
+                async for item in items:
+                    if isinstance(item, Notification):
+                        failures = 0
+                    await handle(item)
+            await asyncio.sleep(_backoff_s(failures))
+            failures += 1
+
+    async def _link(self, address: str) -> AsyncGenerator[LinkItem, None]:
+        """One attempt, up to its `Lost`. A generator, so that `handle` runs outside the `try`."""
+        inbox = _Inbox()
+        try:
+            async with self._connection(address, inbox) as (client, codec):
+                yield Connected(codec.device, codec, time.monotonic_ns())
+                await _start(client, codec, inbox)
+                item = await inbox.take(codec.START_GRACE_S)
+                while not isinstance(item, Lost):
+                    yield item
+                    item = await inbox.take(_patience_s(codec.device))
+                yield item
+        except _FAULTS as fault:
+            yield Lost(GapReason.DISCONNECTED, time.monotonic_ns(), _describe(fault))
+
+    @asynccontextmanager
+    async def _connection(self, address: str, inbox: _Inbox) -> AsyncIterator[tuple[BleakClient, Codec]]:
+        async with self._turn:
+            device = await self._find(address)
+            client = self._dial(device, inbox)
+            async with asyncio.timeout(_HANG_S):
+                await client.connect()
+        stop: tuple[Write, ...] = ()
+        try:
+            codec = await self._introduce(client, device.name)
+            stop = codec.STOP
+            yield client, codec
+        finally:
+            await _part(client, stop)
+
+    def _dial(self, device: BLEDevice, inbox: _Inbox) -> BleakClient:
+        return BleakClient(
+            device,
+            disconnected_callback=lambda _: inbox.end("the link went down"),
+            timeout=_CONNECT_S,
+            # Windows would go on using the services of an earlier firmware (https://github.com/hbldh/bleak/issues/882)
+            winrt={"use_cached_services": False},
+            backend=self._client,
+        )
+
+    async def _introduce(self, client: BleakClient, name: str | None) -> Codec:
+        """Read what the device is."""
+        family = self._recognise(tuple(service.uuid for service in client.services), name)
+        if family is None:
+            raise _UnreachableError(f"{name or client.address} offers no service that this program knows")
+        async with asyncio.timeout(_REPLY_S):
+            return family(bytes(await client.read_gatt_char(family.INFO)))
+
+    async def _find(self, address: str) -> BLEDevice:
+        """Afresh each time: BlueZ forgets devices, and connecting by address would scan behind our back."""
+        found: asyncio.Future[BLEDevice] = asyncio.get_running_loop().create_future()
+
+        def detected(device: BLEDevice, _: AdvertisementData) -> None:
+            if device.address.lower() == address.lower() and not found.done():
+                found.set_result(device)
+
+        async with self._scanning(detected):
+            await asyncio.wait((found,), timeout=_FIND_S)
+        if not found.done():
+            raise _UnreachableError(f"{address} is not in reach")
+        return found.result()
+
+    @asynccontextmanager
+    async def _scanning(
+        self, detected: Callable[[BLEDevice, AdvertisementData], None] | None = None
+    ) -> AsyncIterator[BleakScanner]:
+        try:
+            scanner = BleakScanner(detected, backend=self._scanner)
+            async with asyncio.timeout(_REPLY_S):
+                await scanner.start()
+        except _FAULTS as fault:
+            if self._proven or _is_busy(fault):
+                raise
+            raise _unusable(fault) from fault
+        self._proven = True
+        try:
+            yield scanner
+        finally:
+            async with asyncio.timeout(_REPLY_S):
+                await scanner.stop()
+
+    def _sighting(self, device: BLEDevice, said: AdvertisementData) -> Sighting:
+        services, name = tuple(said.service_uuids), said.local_name or device.name
+        return Sighting(device.address, name, said.rssi, services, self._recognise(services, name))
+
+    def _recognise(self, services: Sequence[str], name: str | None) -> type[Codec] | None:
+        return next((codec for codec in self._codecs if codec.recognises(services, name)), None)
+
+
+class _Inbox:
+    """What came over one link, in order."""
+
+    def __init__(self) -> None:
+        self._items: deque[Notification | Overflow | Lost] = deque()
+        self._filled = asyncio.Event()
+
+    def put(self, characteristic: str, _: BleakGATTCharacteristic, data: bytearray) -> None:
+        """Called by bleak."""
+        now_ns = time.monotonic_ns()
+        if len(self._items) < _QUEUE:
+            self._items.append(Notification(characteristic, bytes(data), now_ns))
+        elif isinstance(last := self._items[-1], Overflow):
+            self._items[-1] = replace(last, lost=last.lost + 1)
+        else:
+            self._items.append(Overflow(1, now_ns))
+        self._filled.set()
+
+    def end(self, detail: str) -> None:
+        """Called by bleak. What came before is still delivered."""
+        self._items.append(Lost(GapReason.DISCONNECTED, time.monotonic_ns(), detail))
+        self._filled.set()
+
+    async def take(self, patience_s: float) -> Notification | Overflow | Lost:
+        """The next item; that the device stalled, if none comes within `patience_s`."""
+        if not self._items:
+            self._filled.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(patience_s):
+                    await self._filled.wait()
+        if not self._items:
+            return Lost(GapReason.STALLED, time.monotonic_ns(), f"no notification for {patience_s:.1f} s")
+        return self._items.popleft()
+
+
+async def _start(client: BleakClient, codec: Codec, inbox: _Inbox) -> None:
+    async with asyncio.timeout(_REPLY_S):
+        for characteristic in codec.NOTIFY:
+            await client.start_notify(characteristic, partial(inbox.put, characteristic))
+        await _write(client, codec.START)
+
+
+async def _part(client: BleakClient, stop: Sequence[Write]) -> None:
+    """Leave quietly and in bounded time; the link may have gone long ago."""
+    try:
+        with suppress(*_FAULTS):
+            async with asyncio.timeout(_STOP_S):
+                await _write(client, stop if client.is_connected else ())
+    finally:
+        with suppress(*_FAULTS):
+            async with asyncio.timeout(_DISCONNECT_S):
+                await client.disconnect()
+
+
+async def _write(client: BleakClient, writes: Sequence[Write]) -> None:
+    for write in writes:
+        await client.write_gatt_char(write.characteristic, write.data, response=True)
+
+
+def _patience_s(device: Device) -> float:
+    """How long a sound device may be silent: slow streams fill a packet in seconds, packed ones longer."""
+    fill_s = min(_PAYLOAD / (2 * len(stream.channels) * stream.rate_hz) for stream in device.streams)
+    return max(_STALL_S, 3 * fill_s)
+
+
+def _backoff_s(failures: int) -> float:
+    """Up to 16 s, with full jitter, so that several links do not queue for the radio in step."""
+    ceiling_s: float = _BACKOFF_MIN_S * 2 ** min(failures, _BACKOFF_DOUBLINGS)
+    return random.uniform(0, ceiling_s)  # noqa: S311 - not a secret
+
+
+def _is_busy(fault: BaseException) -> bool:
+    """Another program scans: passes by itself (https://github.com/hbldh/bleak/issues/1689)."""
+    return isinstance(fault, BleakDBusError) and fault.dbus_error == "org.bluez.Error.InProgress"
+
+
+def _unusable(fault: BaseException) -> RadioError:
+    where = " through D-Bus" if isinstance(fault, OSError) and sys.platform == "linux" else ""
+    remedy = f"{_REMEDY}; `fasciwatch demo` needs no Bluetooth"
+    return RadioError(f"Bluetooth cannot be reached{where}: {_describe(fault)}", remedy)
+
+
+def _describe(fault: BaseException) -> str:
+    """One line, no full stop."""
+    match fault:
+        case BleakBluetoothNotAvailableError():
+            text = str(fault.args[0])
+        case TimeoutError():
+            text = "no answer in time"
+        case OSError():
+            text = fault.strerror or str(fault)
+        case _:
+            text = str(fault)
+    return " ".join(text.split()).rstrip(".") or type(fault).__name__
