@@ -102,9 +102,7 @@ def _judged(
         sought=len(sought),
         found=sum(bool(_overlapping(d, spans).any()) for d in sought),
         reported=len(twitches),
-        true=int(
-            sum((_overlapping(d, spans) for d in discharges), np.zeros(len(spans), int)).astype(bool).sum()
-        ),
+        true=int(sum((_overlapping(d, spans) for d in discharges), np.zeros(len(spans), int)).astype(bool).sum()),
         sent=sent,
         received=received,
         missing=missing,
@@ -136,9 +134,7 @@ def _overlapping(d: Discharge, spans: np.ndarray) -> np.ndarray:
 
 def main() -> None:
     """Print a table and one JSON object a line."""
-    options = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--minutes", type=float, default=10.0)
     options.add_argument("--seeds", type=int, default=3)
     chosen = options.parse_args()
@@ -146,13 +142,9 @@ def main() -> None:
     for loss in (0.0, 0.01, 0.05):
         for seed in range(1, chosen.seeds + 1):
             s = run(chosen.minutes, loss, seed)
-            account = (
-                f"{s.received} + {s.missing} {'=' if s.received + s.missing == s.sent else '≠'} {s.sent}"
-            )
-            print(
-                f"{loss:4.0%}   {s.recall:.3f}   {s.precision:.3f}      {s.sought:4d}    {s.reported:4d}    {account}"
-                f"     {s.analysable_share:.3f}"
-            )
+            account = f"{s.received} + {s.missing} {'=' if s.received + s.missing == s.sent else '≠'} {s.sent}"
+            figures = f"{loss:4.0%}   {s.recall:.3f}   {s.precision:.3f}      {s.sought:4d}    {s.reported:4d}"
+            print(f"{figures}   {account}     {s.analysable_share:.3f}")
             print(json.dumps({**asdict(s), "recall": s.recall, "precision": s.precision, "seed": seed}))
 
 

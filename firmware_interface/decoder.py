@@ -182,9 +182,7 @@ class _Track:
     def _count_from_anew(self) -> None:
         ticks = (1.0, _CRYSTAL) if self._has_clock else (self._nominal_ns, _SENSOR_OSCILLATOR)
         self._clock = DeviceClock(*ticks)
-        self._rate = DeviceClock(
-            self._nominal_ns, _SENSOR_OSCILLATOR
-        )  # the device's clock against its samples
+        self._rate = DeviceClock(self._nominal_ns, _SENSOR_OSCILLATOR)  # the device's clock against its samples
         self._ticks = Unwrapper(self._counter.device_ns_modulus, 1e9)
 
     def _time(self, packet: Packet, position: int, arrival_ns: int) -> tuple[int, float]:

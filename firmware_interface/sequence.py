@@ -59,9 +59,7 @@ class Unwrapper:
         slack = _RESTART_TOLERANCE_S * self._rate_hz + _RATE_TOLERANCE * abs(expected)
         if abs(distance - expected) > slack and ahead > slack:
             return Step.RESTART, self._accept(value, arrival_ns)
-        if (
-            abs(distance - expected) > slack
-        ):  # a burst held back for long: continuous, though the clock disagrees
+        if abs(distance - expected) > slack:  # a burst held back for long: continuous, though the clock disagrees
             distance = ahead
         if distance < -_REORDER_S * self._rate_hz:
             return Step.RESTART, self._accept(value, arrival_ns)

@@ -97,9 +97,7 @@ def _options(
 @app.command()
 def demo(
     seed: Annotated[int, typer.Option(min=0, help="Of the emulated arm and radio.")] = 1,
-    loss: Annotated[
-        float, typer.Option(min=0.0, max=0.5, help="Share of packets that the radio loses.")
-    ] = 0.01,
+    loss: Annotated[float, typer.Option(min=0.0, max=0.5, help="Share of packets that the radio loses.")] = 0.01,
     duration: Duration = None,
     json_lines: Json = False,
     data: DataDir = None,
@@ -150,9 +148,7 @@ def scan(
 @app.command()
 def replay(
     file: Annotated[Path, typer.Argument(help="EDF, BDF, XDF or CSV.", show_default=False)],
-    unit: Annotated[
-        Unit | None, typer.Option(help="Unit of the numbers, instead of what the file says.")
-    ] = None,
+    unit: Annotated[Unit | None, typer.Option(help="Unit of the numbers, instead of what the file says.")] = None,
     sensor: Annotated[
         Sensor | None, typer.Option(help="What was measured, instead of what the file says.")
     ] = None,
@@ -287,14 +283,10 @@ async def _watch(
 ) -> None:
     with suppress(asyncio.CancelledError), _ends_on_sigterm():
         async with source() as (radio, subjects):
-            views: list[View] = []
-            collector = Collector(
-                radio, store, subjects, settings.detection, lambda d, what: views[0].tell(d, what), clock
-            )
-            views.append(_view(collector, json_lines=json_lines))
-            with views[0], suppress(TimeoutError):
+            collector = Collector(radio, store, subjects, settings.detection, clock)
+            with _view(collector, json_lines=json_lines) as view, suppress(TimeoutError):
                 async with asyncio.timeout(duration_s):
-                    await collector.run()
+                    await collector.run(view.tell)
 
 
 def _view(collector: Collector, *, json_lines: bool) -> View:
@@ -334,8 +326,9 @@ async def _subjects(radio: Radio, settings: config.Settings) -> list[Subject]:
 @asynccontextmanager
 async def _emulated(seed: int, loss: float) -> AsyncIterator[tuple[Radio, list[Subject]]]:
     """A virtual radio with one emulated wearable on it."""
-    from firmware_interface.emulated.peripheral import WornWearable  # only with the extra "demo"
-    from firmware_interface.virtual_radio import VirtualRadio
+    # Bumble comes only with the extra "demo".
+    from firmware_interface.emulated.peripheral import WornWearable  # noqa: PLC0415
+    from firmware_interface.virtual_radio import VirtualRadio  # noqa: PLC0415
 
     arm = Arm(ArmSettings(channels=_DEMO_SITES, twitches_per_min=30.0), seed)
     wearable = Wearable(WearableSettings(loss=loss), arm, seed, time.monotonic_ns())
@@ -363,9 +356,7 @@ def _since_ns(since: str, now_ns: int) -> int:
         return 0
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|min|h|d)", since)
     if not match:
-        raise typer.BadParameter(
-            f"{since!r} is no duration: use 90s, 30min, 12h, 7d or all", param_hint="--since"
-        )
+        raise typer.BadParameter(f"{since!r} is no duration: use 90s, 30min, 12h, 7d or all", param_hint="--since")
     return now_ns - round(float(match[1]) * _UNITS_NS[match[2]])
 
 

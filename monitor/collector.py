@@ -94,7 +94,6 @@ class Collector:
         store: with a session begun.
         subjects: the devices to follow.
         settings: of the detector.
-        tell: is told what happens, from the event loop; must not block.
         clock: the computer's.
     """
 
@@ -104,12 +103,11 @@ class Collector:
         store: Store,
         subjects: Sequence[Subject],
         settings: DetectorSettings,
-        tell: Tell,
         clock: HostClock | None = None,
     ) -> None:
         self._radio = radio
         self._store = store
-        self._tell = tell
+        self._tell: Tell = _tell_nobody
         self.clock = clock or HostClock()
         self._executor = ThreadPoolExecutor(1, "store")  # one thread: the store is used by one at a time
         self._outgoing: deque[tuple[int, Record]] = deque()
@@ -117,13 +115,17 @@ class Collector:
         """Why the store refuses, while it does."""
         self._watches = [Watch(subject, settings, self) for subject in subjects]
 
-    async def run(self) -> None:
+    async def run(self, tell: Tell) -> None:
         """Collect until cancelled; then decide and commit what is pending.
+
+        Args:
+            tell: is told what happens, from the event loop; must not block.
 
         Raises:
             RadioError: there is no adapter that may be used.
             StoreError: records could not be kept.
         """
+        self._tell = tell
         try:
             async with asyncio.TaskGroup() as group:
                 for watch in self._watches:
@@ -176,6 +178,10 @@ class Collector:
         if self.trouble is not None:
             self._tell("", "storing again, nothing was lost")
             self.trouble = None
+
+
+def _tell_nobody(device: str, what: Told) -> None:
+    """Before the collector runs."""
 
 
 class Watch:

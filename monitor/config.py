@@ -80,9 +80,7 @@ def _detection_schema(_: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         lambda value: asdict(value) if isinstance(value, DetectorSettings) else value,
         handler.generate_schema(_Detection),
     )
-    return core_schema.no_info_after_validator_function(
-        lambda checked: DetectorSettings(**dict(checked)), section
-    )
+    return core_schema.no_info_after_validator_function(lambda checked: DetectorSettings(**dict(checked)), section)
 
 
 def _expanded(path: Path) -> Path:
@@ -142,9 +140,7 @@ def _node() -> str:
 class Settings(_Section):
     """The whole configuration."""
 
-    data_dir: Annotated[Path, Field(strict=False), AfterValidator(_expanded)] = Field(
-        default_factory=_data_dir
-    )
+    data_dir: Annotated[Path, Field(strict=False), AfterValidator(_expanded)] = Field(default_factory=_data_dir)
     """Where recordings, events and the outbox are kept."""
     node: Annotated[str, AfterValidator(_plain_topic_level)] = Field(default_factory=_node)
     """This computer's name in MQTT topics and in InfluxDB."""

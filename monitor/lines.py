@@ -100,7 +100,8 @@ def plain(event: Twitch | Context | Gap) -> str:
     match event:
         case Twitch():
             size = f"{event.peak_to_peak:.3g} {event.unit}"
-            return f"twitch on {event.channel}: {size} peak to peak, {event.duration_s * 1e3:.0f} ms, SNR {event.snr:.0f}"
+            shape = f"{size} peak to peak, {event.duration_s * 1e3:.0f} ms, SNR {event.snr:.0f}"
+            return f"twitch on {event.channel}: {shape}"
         case Context():
             return f"{event.state.replace('_', ' ')} on {event.channel} for {event.duration_s:.1f} s"
         case Gap():

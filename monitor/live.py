@@ -109,9 +109,7 @@ class Screen:
     def render(self) -> RenderableType:
         """The whole view."""
         panels = [_panel(view) for view in self._views()]
-        return Group(
-            *panels, Text("\n".join(self._news), style="dim"), Text("Ctrl-C ends", style="dim italic")
-        )
+        return Group(*panels, Text("\n".join(self._news), style="dim"), Text("Ctrl-C ends", style="dim italic"))
 
 
 def _panel(view: DeviceView) -> Panel:

@@ -48,9 +48,7 @@ def replay(recording: Recording, settings: DetectorSettings) -> Replay:
     """
     tracks = {s.name: _Track(s, settings) for s in recording.streams if s.sensor is Sensor.EMG}
     notes = [
-        f"{', '.join(s.channels)}: {s.sensor}, not analysed"
-        for s in recording.streams
-        if s.name not in tracks
+        f"{', '.join(s.channels)}: {s.sensor}, not analysed" for s in recording.streams if s.name not in tracks
     ]
     if not tracks:
         raise RecordingError(

@@ -282,9 +282,7 @@ class Archive:
         """
         path = folder / DATABASE
         if not path.is_file():
-            raise StoreError(
-                f"there is no data in {folder}", "Start monitoring first, or name another folder"
-            )
+            raise StoreError(f"there is no data in {folder}", "Start monitoring first, or name another folder")
         with _explained(path), ExitStack() as resources:
             connection = resources.enter_context(closing(_connect(path.absolute().as_uri() + "?mode=ro")))
             _refuse_newer(path, connection)

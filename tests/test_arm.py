@@ -300,9 +300,7 @@ def test_ecg_has_its_size_and_an_irregular_rate():
     signal = Arm(replace(STILL, ecg_uv=100.0), 2).emg_uv(60_000)
     assert np.ptp(signal, axis=1) == pytest.approx(100, rel=0.02)
     upright = signal[0] * np.sign(signal[0][np.abs(signal[0]).argmax()])
-    peaks = np.flatnonzero(
-        (upright[1:-1] > 50) & (upright[1:-1] >= upright[:-2]) & (upright[1:-1] > upright[2:])
-    )
+    peaks = np.flatnonzero((upright[1:-1] > 50) & (upright[1:-1] >= upright[:-2]) & (upright[1:-1] > upright[2:]))
     intervals_s = np.diff(peaks) / 1000
     assert 60 / intervals_s.mean() == pytest.approx(contamination.HEART_BPM, rel=0.05)
     assert 0.01 < intervals_s.std() < 0.08

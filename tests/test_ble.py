@@ -374,12 +374,8 @@ NO_SERVICE = BleakDBusError("org.freedesktop.DBus.Error.ServiceUnknown", ["org.b
 BUSY = BleakDBusError("org.bluez.Error.InProgress", ["Operation already in progress"])
 
 
-@pytest.mark.parametrize(
-    "fault", [OFF, NO_SERVICE, BleakError("Unsupported platform"), ConnectionRefusedError()]
-)
-@pytest.mark.parametrize(
-    "attempt", [lambda radio: radio.follow(FIRST, Log().take), lambda radio: radio.scan(0.1)]
-)
+@pytest.mark.parametrize("fault", [OFF, NO_SERVICE, BleakError("Unsupported platform"), ConnectionRefusedError()])
+@pytest.mark.parametrize("attempt", [lambda radio: radio.follow(FIRST, Log().take), lambda radio: radio.scan(0.1)])
 async def test_no_adapter_at_first_is_an_error_of_one_line_with_a_remedy(air, fault, attempt):
     with pytest.raises(RadioError) as caught:
         await attempt(Radio([OpenProfile], failing(air, [fault])))

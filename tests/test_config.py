@@ -175,9 +175,7 @@ def test_every_detection_number_must_be_positive(tmp_path, key):
 
 
 @settings(deadline=None)
-@given(
-    st.dictionaries(st.sampled_from(["node", "data_dir", "x"]) | st.text(max_size=5), st.text(max_size=10))
-)
+@given(st.dictionaries(st.sampled_from(["node", "data_dir", "x"]) | st.text(max_size=5), st.text(max_size=10)))
 def test_any_table_is_settings_or_a_config_error(tmp_path_factory, table):
     """Written with JSON's escapes, which are TOML's too."""
     path = tmp_path_factory.getbasetemp() / "any.toml"

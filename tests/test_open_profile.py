@@ -40,8 +40,7 @@ def examples() -> dict[str, bytes]:
     """The fenced blocks of the page: hex up to two spaces, then words."""
     blocks = re.findall(r"^```hex (\S+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     return {
-        name: b"".join(bytes.fromhex(line.split("  ")[0]) for line in text.splitlines())
-        for name, text in blocks
+        name: b"".join(bytes.fromhex(line.split("  ")[0]) for line in text.splitlines()) for name, text in blocks
     }
 
 

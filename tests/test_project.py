@@ -46,9 +46,7 @@ def test_all_that_is_asked_for_is_locked_within_its_range() -> None:
     for requirement in asked():
         name = canonicalize_name(requirement.name)
         assert name in versions, f"{name}: run `make lock`"
-        assert requirement.specifier.contains(versions[name]), (
-            f"{requirement}, but {versions[name]} is locked"
-        )
+        assert requirement.specifier.contains(versions[name]), f"{requirement}, but {versions[name]} is locked"
 
 
 def test_wheel_asks_for_ranges() -> None:

@@ -367,9 +367,7 @@ def test_any_bytes_give_a_recording_or_a_recording_error(tmp_path, name):
     if name == "interrupted.edf":
         interrupted(path, ["+0", "+5", "+6"])
     elif name == "times.csv":
-        path.write_text(
-            "# rate_hz: 100\ntime_s,a [uV],b [g]\n" + "".join(f"{i / 100},{i},1\n" for i in range(40))
-        )
+        path.write_text("# rate_hz: 100\ntime_s,a [uV],b [g]\n" + "".join(f"{i / 100},{i},1\n" for i in range(40)))
     else:
         digital = np.arange(40, dtype=np.int32 if name == "plain.bdf" else np.int16)
         notes = [EdfAnnotation(0, None, "x")] if name == "plus.edf" else None
@@ -694,6 +692,4 @@ def test_real_recordings():
         (stream,) = recording.streams
         expected = read_edf(path)
         assert stream.channels == expected.labels
-        np.testing.assert_allclose(
-            joined(recording)[stream.name], [s.data for s in expected.signals], rtol=1e-12
-        )
+        np.testing.assert_allclose(joined(recording)[stream.name], [s.data for s in expected.signals], rtol=1e-12)

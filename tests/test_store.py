@@ -360,9 +360,7 @@ def test_of_two_statuses_at_a_time_the_later_stays(tmp_path: Path) -> None:
 # ---- A bug of the caller is heard of, and costs its own batch only ----
 
 
-@pytest.mark.parametrize(
-    "bad", [replace(TWITCH, peak=float("nan")), replace(CONTEXT, duration_s=float("nan"))]
-)
+@pytest.mark.parametrize("bad", [replace(TWITCH, peak=float("nan")), replace(CONTEXT, duration_s=float("nan"))])
 def test_a_nan_is_refused_and_not_dropped_in_silence(tmp_path: Path, bad: Record) -> None:
     with opened(tmp_path) as (store, device):
         with pytest.raises(sqlite3.IntegrityError):
@@ -536,9 +534,7 @@ def test_reading_one_device_or_one_channel(tmp_path: Path) -> None:
                 assert [(d, r.channel) for d, r in select(*EVER)] == [
                     (d, c) for d in (first, second) for c in channels
                 ]
-                assert [(d, r.channel) for d, r in select(*EVER, second, "calf left")] == [
-                    (second, "calf left")
-                ]
+                assert [(d, r.channel) for d, r in select(*EVER, second, "calf left")] == [(second, "calf left")]
                 assert [d for d, _ in select(*EVER, channel="FDI")] == [first, second]
             assert [d for d, _ in archive.gaps(*EVER, second)] == [second]
             assert [health.device_id for health in archive.health(*EVER, first)] == [first]
@@ -661,9 +657,7 @@ def test_only_the_owner_reads(tmp_path: Path) -> None:
     try:
         with opened(tmp_path / "deep" / "data") as (store, device):
             store.write([(device, TWITCH)], NOW)
-            modes = {
-                path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "deep/data").iterdir()
-            }
+            modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "deep/data").iterdir()}
     finally:
         os.umask(mask)
     assert stat.S_IMODE((tmp_path / "deep/data").stat().st_mode) == 0o700
@@ -794,9 +788,7 @@ def test_a_file_that_was_damaged(tmp_path: Path) -> None:
             store.write(numbered(device, n), NOW)
     content = (tmp_path / DATABASE).read_bytes()
     table = content.index(TWITCH.waveform.tobytes()) // 4096
-    (tmp_path / DATABASE).write_bytes(
-        content[: table * 4096] + b"\xff" * 4096 + content[(table + 1) * 4096 :]
-    )
+    (tmp_path / DATABASE).write_bytes(content[: table * 4096] + b"\xff" * 4096 + content[(table + 1) * 4096 :])
     with Archive.open(tmp_path) as archive, pytest.raises(StoreError, match="damaged"):
         archive.twitches(*EVER)
 

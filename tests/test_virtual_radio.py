@@ -165,9 +165,7 @@ async def test_a_request_in_hand_when_the_link_drops_is_an_error_not_a_cancellat
         leaving.append(asyncio.get_running_loop().create_task(slow.disconnect()))
         raise TimeoutError  # Bumble logs it and never answers
 
-    slow = await radio.add_peripheral(
-        "slow", ADDRESS, [Service(SERVICE, (Characteristic(VALUE, read=read),))]
-    )
+    slow = await radio.add_peripheral("slow", ADDRESS, [Service(SERVICE, (Characteristic(VALUE, read=read),))])
     async with await client_of(radio) as client:
         with pytest.raises(BleakError, match="went down"):
             await client.read_gatt_char(VALUE)

@@ -140,9 +140,7 @@ class OpenProfile:
     def __init__(self, info: bytes) -> None:
         self._streams = dict(_read_streams(info))
         self._ids = {stream.name: number for number, stream in self._streams.items()}
-        texts = {
-            tag: value.decode("utf-8", "replace") for tag, value in _entries(info) if tag <= Tag.FIRMWARE
-        }
+        texts = {tag: value.decode("utf-8", "replace") for tag, value in _entries(info) if tag <= Tag.FIRMWARE}
         self.device = Device(
             name=texts.get(Tag.NAME, ""),
             serial=texts.get(Tag.SERIAL, ""),

@@ -111,9 +111,7 @@ def _assembled(rng: Generator, potentials: Floats, pushes_g: list[float]) -> Ana
     onsets_s = [NERVE_S + onset_s for onset_s, _ in extents]
     return Anatomy(
         potentials_uv=np.pad(potentials, ((0, 0), (round(NERVE_S * POINT_HZ),) * 2, (0, 0))),
-        pushes_g=np.stack(
-            [mechanical_push(rng, at_s, g) for at_s, g in zip(onsets_s, pushes_g, strict=True)]
-        ),
+        pushes_g=np.stack([mechanical_push(rng, at_s, g) for at_s, g in zip(onsets_s, pushes_g, strict=True)]),
         onsets_s=np.array(onsets_s),
         durations_s=np.array([duration_s for _, duration_s in extents]),
         peak_to_peak_uv=peak_to_peak,

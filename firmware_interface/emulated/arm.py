@@ -227,9 +227,7 @@ class _Life:
     def contractions(self) -> Iterator[Contraction]:
         s = self.settings
         rng = self.generator(_Process.CONTRACTIONS)
-        return firing.contractions(
-            rng, self.muscles, self.fasciculating, s.voluntary_per_min / 60, s.voluntary_s
-        )
+        return firing.contractions(rng, self.muscles, self.fasciculating, s.voluntary_per_min / 60, s.voluntary_s)
 
     def firings(self) -> Iterator[Firing]:
         voluntary = itertools.chain.from_iterable(c.firings() for c in self.contractions())

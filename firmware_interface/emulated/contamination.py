@@ -131,10 +131,7 @@ def ecg_responses(rng: Generator, peak_to_peak_uv: float, channels: int) -> Floa
     """One beat on each channel, of either polarity; shape (1, points, channels), in µV."""
     times_s = np.arange(round(ECG_S * ECG_POINT_HZ)) / ECG_POINT_HZ - ECG_R_S
     beat = sum(
-        (
-            size * np.exp(-0.5 * ((times_s - centre_s) / sd_s) ** 2)
-            for centre_s, sd_s, size in ECG_WAVES.values()
-        ),
+        (size * np.exp(-0.5 * ((times_s - centre_s) / sd_s) ** 2) for centre_s, sd_s, size in ECG_WAVES.values()),
         start=np.zeros_like(times_s),
     )
     polarity = rng.choice([-1.0, 1.0], channels)

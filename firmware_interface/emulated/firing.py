@@ -136,9 +136,7 @@ def _recruited(rng: Generator, excitation: Floats) -> tuple[Floats, NDArray[np.i
     expected = np.cumsum(rates * _GRID_S, axis=1)
     grid_s = np.arange(1, rates.shape[1] + 1) * _GRID_S
     regularity = ISI_CV**-2
-    intervals = rng.gamma(
-        regularity, 1 / regularity, (len(rates), math.ceil(1.5 * expected[:, -1].max() + 10))
-    )
+    intervals = rng.gamma(regularity, 1 / regularity, (len(rates), math.ceil(1.5 * expected[:, -1].max() + 10)))
     marks = np.cumsum(intervals, axis=1) - intervals[:, :1] * rng.uniform(size=(len(rates), 1))
     trains = [np.interp(m[m < e[-1]], e, grid_s) for m, e in zip(marks, expected, strict=True)]
     times_s = np.concatenate(trains)

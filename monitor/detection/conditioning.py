@@ -103,9 +103,7 @@ class MainsCanceller:
     @property
     def power(self) -> NDArray[np.float64]:
         """Mean square of the mains that was last subtracted, shape (channels,)."""
-        return max(
-            (line.powers for line in self._lines), key=lambda powers: powers.sum(), default=np.zeros(1)
-        )
+        return max((line.powers for line in self._lines), key=lambda powers: powers.sum(), default=np.zeros(1))
 
     def reset(self) -> None:
         """A gap: phases are unknown, the frequency is kept."""
@@ -158,9 +156,7 @@ class _Line:
         """Follow the frequency by the turn of the fundamental from frame to frame."""
         if self._frames:
             turn = complex((now[:, 0] * self._last[:, 0].conj()).sum())
-            self._turning += max(1 / self._frames, self._frame_s / _FREQUENCY_AVERAGE_S) * (
-                turn - self._turning
-            )
+            self._turning += max(1 / self._frames, self._frame_s / _FREQUENCY_AVERAGE_S) * (turn - self._turning)
             nominal = self._nominal_hz * self._frame_s
             off = np.angle(self._turning * np.exp(-2j * np.pi * nominal)) / (2 * np.pi)
             self._hz = self._nominal_hz + float(off) / self._frame_s

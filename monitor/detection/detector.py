@@ -36,7 +36,7 @@ _BLIND_S = 0.01
 _ENERGY_S = {Sensor.EMG: 0.008, Sensor.ECG: 0.008, Sensor.ACC: 0.08}
 """Window of the energy: about the length of one phase of what is sought."""
 _REAL_NOISE = 2.4
-"""Skin noise over a Gaussian one of the same floor, in energy: it comes and goes (evoked and armband rest records)."""
+"""Skin noise over a Gaussian one of the same floor, in energy: it comes and goes (evoked and armband rest)."""
 _RELEASE = 0.35
 """A run ends where the energy falls below this share of the threshold: hysteresis."""
 _FRACTION = 0.1
@@ -210,7 +210,7 @@ class Detector:
         self._blind.append(blind[None, :].astype(float))
         self._energy.append(self._smoothed(y))
         ticks = (y * y).reshape(len(y), 2, -1).mean(axis=2)
-        bad = self._without_contact(y, ticks)
+        bad = self._without_contact(ticks)
         heard = ~blind.reshape(2, -1).any(axis=1)
         self._floor.feed(ticks, heard & ~bad)
         self._levels.append(np.abs(y).reshape(len(y), 2, -1).max(axis=2))
@@ -230,7 +230,7 @@ class Detector:
             square = square[:, 1 << doubling :] + square[:, : -(1 << doubling)]
         return square / window
 
-    def _without_contact(self, y: Signal, ticks: Signal) -> NDArray[np.bool_]:
+    def _without_contact(self, ticks: Signal) -> NDArray[np.bool_]:
         """Whether each tick is a flat line, or full of mains that was not there before. Shape (channels, 2)."""
         flat = ticks <= _FLAT * np.nan_to_num(self._floor.energy, nan=0.0)[:, None]
         if self._mains is None:

@@ -58,6 +58,4 @@ def read(path: Path, *, unit: Unit | None = None, sensor: Sensor | None = None) 
             raise RecordingError(f"{path.name}: the file is empty", "Export or copy the recording again")
         return reader(path, Wanted(unit, sensor))
     except OSError as error:
-        raise RecordingError(
-            f"{path}: {error.strerror or error}", "Check the path and its permissions"
-        ) from error
+        raise RecordingError(f"{path}: {error.strerror or error}", "Check the path and its permissions") from error

@@ -91,9 +91,7 @@ def read(path: Path, wanted: Wanted) -> Recording:
     columns = np.ascontiguousarray(table[:, header.timed :].T)
     tracks, silent = _tracks(groups, columns, index, exact=not header.timed)
     if not tracks:
-        raise RecordingError(
-            f"{path.name}: no row has a number in every channel", "Leave out the empty columns"
-        )
+        raise RecordingError(f"{path.name}: no row has a number in every channel", "Leave out the empty columns")
     return Recording(
         path=path,
         streams=tuple(t.stream for t in tracks),
@@ -110,9 +108,7 @@ def _tracks(
     made = []
     for g in groups:
         timebase = Timebase(0, 0, 1e9 / g.stream.rate_hz)
-        made.append(
-            track(g.stream, index, g.counts([columns[i] for i in g.positions]), timebase, exact=exact)
-        )
+        made.append(track(g.stream, index, g.counts([columns[i] for i in g.positions]), timebase, exact=exact))
     return present(groups, made)
 
 
@@ -218,14 +214,10 @@ def _blame(name: str, lines: list[str], done: int, header: _Header) -> Recording
             continue
         if len(fields) != len(header.names):
             found = f"line {number} has {len(fields)} fields, the row of names {len(header.names)}"
-            return RecordingError(
-                f"{name}: {found}", "Export it again with one number a channel in every line"
-            )
+            return RecordingError(f"{name}: {found}", "Export it again with one number a channel in every line")
         for field in fields:
             if field and not _is_number(field):
-                return RecordingError(
-                    f"{name}: line {number}: {shown(field)} is no number", "Use a decimal point"
-                )
+                return RecordingError(f"{name}: line {number}: {shown(field)} is no number", "Use a decimal point")
     return RecordingError(f"{name}: its lines cannot be read as numbers", "Export it again as plain CSV")
 
 
@@ -270,6 +262,4 @@ def _check_span(name: str, span_s: float, median_s: float, steps: int, rate_hz: 
     if span_s * rate_hz > _MOST_SAMPLES:
         raise RecordingError(f"{name}: times span {span_s:g} s", "Correct the times")
     if median_s * rate_hz > HOLE or span_s * rate_hz < _FEWEST * steps:
-        raise RecordingError(
-            f"{name}: {rate_hz:g} Hz and the column of times do not agree", "Correct one of them"
-        )
+        raise RecordingError(f"{name}: {rate_hz:g} Hz and the column of times do not agree", "Correct one of them")

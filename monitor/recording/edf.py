@@ -196,9 +196,7 @@ def _claims(signals: Sequence[EdfSignal | BdfSignal]) -> tuple[list[Claim], list
         label, hint = _text(signal.label), _text(signal.transducer_type)
         calibration = _calibration(signal)
         if calibration is None:
-            doubts.append(
-                f"channel {label!r}: its header gives no usable physical range, so it is read as counts"
-            )
+            doubts.append(f"channel {label!r}: its header gives no usable physical range, so it is read as counts")
             claims.append(Claim(label, "", signal.sampling_frequency, hint))
         else:
             dimension = _text(signal.physical_dimension)
@@ -257,9 +255,7 @@ def _onsets(layout: _Layout, file: BinaryIO) -> Iterator[int]:
         file.seek(len(layout.header) + record * layout.record_bytes + offset)
         match = _ONSET.match(file.read(size))
         if match is None:
-            raise RecordingError(
-                f"{layout.path.name}: data record {record} does not say when it begins", _REPAIR
-            )
+            raise RecordingError(f"{layout.path.name}: data record {record} does not say when it begins", _REPAIR)
         yield int(Decimal(match[1].decode()) * 10**9)
 
 
@@ -296,9 +292,7 @@ class _Cursor:
         return Gap(self._group.stream, start_ns, at_ns, missing, GapReason.STOPPED, exact=False)
 
 
-def _pieces(
-    layout: _Layout, runs: Sequence[_Run], groups: Sequence[Group], seconds: float
-) -> Iterator[Piece]:
+def _pieces(layout: _Layout, runs: Sequence[_Run], groups: Sequence[Group], seconds: float) -> Iterator[Piece]:
     records = max(1, int(seconds / layout.record_s))
     cursors = [_Cursor(g) for g in groups]
     try:

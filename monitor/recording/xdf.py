@@ -123,9 +123,7 @@ def _load(path: Path) -> tuple[list[_Source], list[str]]:
             sources = [_Source(raw) for raw in raws]
         except Exception as error:  # pyxdf has no error of its own: a damaged file raises anything
             reason = one_line(str(error)) or type(error).__name__
-            raise RecordingError(
-                f"{path.name}: not a readable XDF file: {reason}", "Check the file"
-            ) from error
+            raise RecordingError(f"{path.name}: not a readable XDF file: {reason}", "Check the file") from error
     return sources, list(dict.fromkeys(said))[:_MOST_NOTES]
 
 
