@@ -56,6 +56,66 @@ class BandPass:
         self._memory = None
 
 
+_ORDER_AR = 6
+_LEARN_FRAMES = 50
+"""Frames of rest that the noise model averages over: 10 s."""
+_RENEW_FRAMES = 5
+_RIDGE = 1e-3
+"""Share of white noise in the model, so that a pure line cannot make the filter ring."""
+
+
+class Whitener:
+    """Makes noise white, per channel, by an autoregressive model learned at rest (Yule and Walker).
+
+    Skin noise rises towards low frequencies and carries remnants of mains; a potential is broad. In the
+    whitened signal each frequency counts by how quiet it is, which is what a matched filter does with its noise.
+    """
+
+    LEAD = _ORDER_AR
+    """Samples before a frame that its whitening needs."""
+
+    def __init__(self, channels: int) -> None:
+        self._lags = np.zeros((channels, _ORDER_AR + 1))
+        self._learned = np.zeros(channels, int)
+        self._filter = np.zeros((channels, _ORDER_AR + 1))
+        self._filter[:, 0] = 1.0
+        self._frames = 0
+
+    @property
+    def noise(self) -> NDArray[np.float64]:
+        """Standard deviation of the noise before whitening, shape (channels,); NaN before any was heard."""
+        return np.where(self._learned > 0, np.sqrt(self._lags[:, 0]), np.nan)
+
+    def feed(self, y: Signal) -> Signal:
+        """Whiten the samples after the first `_ORDER_AR`, which are what came before."""
+        length = y.shape[1] - _ORDER_AR
+        white = y[:, _ORDER_AR:].copy()
+        for lag in range(1, _ORDER_AR + 1):
+            white += self._filter[:, lag, None] * y[:, _ORDER_AR - lag : _ORDER_AR - lag + length]
+        return white
+
+    def learn(self, y: Signal, rest: NDArray[np.bool_]) -> None:
+        """Take a frame of noise into the model where the channel is at `rest`; `y` as in `feed`."""
+        length = y.shape[1] - _ORDER_AR
+        now = y[:, _ORDER_AR:]
+        self._learned += rest
+        weight = np.where(rest, 1 / np.clip(self._learned, 1, _LEARN_FRAMES), 0.0)
+        for lag in range(_ORDER_AR + 1):
+            product = (now * y[:, _ORDER_AR - lag : _ORDER_AR - lag + length]).mean(axis=1)
+            self._lags[:, lag] += weight * (product - self._lags[:, lag])
+        self._frames += 1
+        if self._frames % _RENEW_FRAMES == 0:
+            self._renew()
+
+    def _renew(self) -> None:
+        known = np.flatnonzero(self._learned >= _RENEW_FRAMES)
+        lags = self._lags[known]
+        steps = np.abs(np.subtract.outer(np.arange(_ORDER_AR), np.arange(_ORDER_AR)))
+        matrix = lags[:, steps] + _RIDGE * lags[:, :1, None] * np.eye(_ORDER_AR)
+        sound = lags[:, 0] > 0
+        self._filter[known[sound], 1:] = -np.linalg.solve(matrix[sound], lags[sound, 1:, None])[:, :, 0]
+
+
 _MAINS_HZ = (50.0, 60.0)
 _HARMONICS_MAX = 9
 _AVERAGE_S = 0.6

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from scipy.stats import chi2
 
 from firmware_interface.samples import SampleBlock, Sensor, Stream, Timebase, Unit
-from monitor.detection.conditioning import BandPass, MainsCanceller, Signal, frame_length
+from monitor.detection.conditioning import BandPass, MainsCanceller, Signal, Whitener, frame_length
 from monitor.detection.events import Analysed, Context, Event, State, Twitch
 from monitor.detection.noise import NoiseFloor
 from monitor.detection.settings import DetectorSettings
@@ -35,7 +35,7 @@ _BLIND_S = 0.01
 """Filter transients around a bridged gap last about this long."""
 _ENERGY_S = {Sensor.EMG: 0.008, Sensor.ECG: 0.008, Sensor.ACC: 0.08}
 """Window of the energy: about the length of one phase of what is sought."""
-_REAL_NOISE = 2.4
+_REAL_NOISE = 2.2
 """Skin noise over a Gaussian one of the same floor, in energy: it comes and goes (evoked and armband rest)."""
 _RELEASE = 0.35
 """A run ends where the energy falls below this share of the threshold: hysteresis."""
@@ -46,7 +46,11 @@ _PAST_S = 2.0
 _SLOW = 2.5
 """Excursion of the baseline over that of the potential, from which it is movement. Potentials of 5 to 37 ms lose
 at most as much below the high-pass as they keep."""
-_FLAT = 1e-4
+_FLAT = 1e-2
+_QUIET = 2.0
+"""Energy over the floor up to which a tick teaches the noise model."""
+_VISIBLE = 9.0
+"""Peak-to-peak over noise sigma that is seen at the default threshold."""
 _LIFT_OFF = 10.0
 """Rise of mains, in power, that says that an electrode has come off."""
 _CONTEXT_MAX_S = 60.0
@@ -89,10 +93,13 @@ class Detector:
         self._threshold, self._quantile = _noise_levels(settings, stream, 1 << self._smooth, self._tick)
         self._band_pass = BandPass(stream.sensor, rate_hz)
         self._mains = MainsCanceller(rate_hz, channels) if stream.sensor is not Sensor.ACC else None
+        self._whitener = Whitener(channels)
         self._floor = NoiseFloor(channels)
         self._usual_mains = np.full(channels, np.nan)
+        per_unit = {Unit.MICROVOLT: 1.0, Unit.MILLIVOLT: 1e-3}.get(stream.unit, math.inf)
+        self._smallest = settings.smallest_uv * per_unit
         past = _samples(_PAST_S, rate_hz)
-        self._signal, self._slow, self._energy = (_Past(channels, past) for _ in range(3))
+        self._signal, self._white, self._slow, self._energy = (_Past(channels, past) for _ in range(4))
         self._blind = _Past(1, past)
         self._ticks = _Past(channels, 4 * past // self._tick)
         self._levels = _Past(channels, _samples(_TRACE_S, rate_hz) // self._tick)
@@ -111,7 +118,7 @@ class Detector:
     @property
     def noise(self) -> NDArray[np.float64]:
         """Standard deviation of the local noise, in the stream's unit, shape (channels,)."""
-        return np.sqrt(self._floor.energy / self._quantile)
+        return self._whitener.noise
 
     @property
     def trace(self) -> Signal:
@@ -163,7 +170,7 @@ class Detector:
 
     def _start(self, index: int) -> None:
         self._begin = self._next = self._analysed = index
-        for past in (self._signal, self._slow, self._energy, self._blind):
+        for past in (self._signal, self._white, self._slow, self._energy, self._blind):
             past.restart(index)
         self._ticks.restart(0)
 
@@ -208,49 +215,46 @@ class Detector:
         self._signal.append(y)
         self._slow.append(slow)
         self._blind.append(blind[None, :].astype(float))
-        self._energy.append(self._smoothed(y))
-        ticks = (y * y).reshape(len(y), 2, -1).mean(axis=2)
-        bad = self._without_contact(ticks)
+        lead = self._signal.last(self._frame + Whitener.LEAD)
+        white = self._whitener.feed(lead)
+        self._white.append(white)
+        self._energy.append(self._smoothed(white))
+        ticks = (white * white).reshape(len(y), 2, -1).mean(axis=2)
+        bad = self._without_contact(y)
         heard = ~blind.reshape(2, -1).any(axis=1)
-        self._floor.feed(ticks, heard & ~bad)
+        quiet = ~(ticks > _QUIET * self._floor.energy[:, None]).any(axis=1)
+        self._whitener.learn(lead, quiet & heard.all() & ~bad)
+        self._floor.feed(ticks, heard & ~bad[:, None])
         self._levels.append(np.abs(y).reshape(len(y), 2, -1).max(axis=2))
-        self._ticks.append(np.where(bad | ~self._floor.warm[:, None], float(_BAD_CONTACT), 0.0))
+        self._ticks.append(
+            np.repeat(np.where(bad | ~self._floor.warm, float(_BAD_CONTACT), 0.0)[:, None], 2, axis=1)
+        )
         self._find()
         reach = _samples(self._settings.isolation_s, self._stream.rate_hz)
         front = self._signal.end - reach
         self._judge(front)
         self._account(front - self._longest - reach // 2)
 
-    def _smoothed(self, y: Signal) -> Signal:
+    def _smoothed(self, white: Signal) -> Signal:
         """Mean square over the window that ends at each sample, by doubling: the same bits for any cutting."""
         window = 1 << self._smooth
-        before = self._signal.last(y.shape[1] + window - 1)
+        before = self._white.last(white.shape[1] + window - 1)
         square = before * before
         for doubling in range(self._smooth):
             square = square[:, 1 << doubling :] + square[:, : -(1 << doubling)]
         return square / window
 
-    def _without_contact(self, ticks: Signal) -> NDArray[np.bool_]:
-        """Whether each tick is a flat line, or full of mains that was not there before. Shape (channels, 2)."""
-        flat = ticks <= _FLAT * np.nan_to_num(self._floor.energy, nan=0.0)[:, None]
+    def _without_contact(self, y: Signal) -> NDArray[np.bool_]:
+        """Whether each channel is a flat line, full of mains that was not there before, or too noisy."""
+        noise = np.nan_to_num(self.noise, nan=0.0)
+        flat = np.abs(y).max(axis=1) <= _FLAT * noise
         if self._mains is None:
             return np.asarray(flat)
-        power, floor = self._mains.power, np.nan_to_num(self._floor.energy, nan=np.inf)
-        risen = power > _LIFT_OFF * (np.nan_to_num(self._usual_mains) + floor)
+        power, usual = self._mains.power, np.nan_to_num(self._usual_mains)
+        risen = self._floor.warm & (power > _LIFT_OFF * (usual + noise**2))
         learn = np.where(np.isnan(self._usual_mains), 1.0, np.where(risen, 0.001, 0.01))
-        usual = np.nan_to_num(self._usual_mains)
         self._usual_mains = np.where(self._floor.warm, usual + learn * (power - usual), np.nan)
-        hidden = self._smallest_hidden()
-        return np.asarray(flat | risen[:, None] | hidden[:, None])
-
-    def _smallest_hidden(self) -> NDArray[np.bool_]:
-        """Whether noise would hide a twitch of the size of interest, shape (channels,)."""
-        per_unit = {Unit.MICROVOLT: 1.0, Unit.MILLIVOLT: 1e-3}.get(self._stream.unit)
-        if per_unit is None:
-            return np.zeros(len(self._stream.channels), bool)
-        smallest = self._settings.smallest_uv * per_unit
-        with np.errstate(invalid="ignore"):
-            return np.asarray(np.sqrt(self._floor.energy * self._threshold) > smallest / 4)
+        return np.asarray(flat | risen | (noise * _VISIBLE > self._smallest))
 
     # Potentials -----------------------------------------------------------------------------------------------
 
