@@ -1,11 +1,12 @@
 """The device's clock on the host's: when was this sample taken?
 
 A radio delays, and never advances: arrivals lie on or above the line host = offset + slope * device. So the line
-is fitted to the lower envelope of a sliding window, by asymmetric least squares (Newey and Powell 1987,
-Econometrica 55:819) on the earliest arrival of each half second. A prior holds the slope near the nominal one
-until the window can do better. What no fit can see is the constant part of the delay.
+is pushed up against a sliding window of arrivals from below, until it carries the most that it can without
+crossing one; a prior holds its slope near the nominal one until the window can do better. What lies well above,
+seconds of congestion included, never touches it. What no fit can see is the constant part of the delay.
 
-Least squares through all arrivals follows the *mean* delay instead, which moves with the load of the radio.
+Least squares through all arrivals follows the *mean* delay instead, which moves with the load of the radio; an
+expectile still moves by 34 ms when a fifth of the arrivals is 200 ms late (tests/test_clock.py; this: by 2 ms).
 
 Rule: pure; ticks are whatever the device counts, nanoseconds or samples.
 """
@@ -15,15 +16,18 @@ from __future__ import annotations
 from collections import deque
 
 import numpy as np
+from numpy.typing import NDArray
 
-_WINDOW_NS = 30_000_000_000
-_BIN_NS = 500_000_000
+_WINDOW_NS = 60_000_000_000
+_BIN_NS = 100_000_000
+"""Of the arrivals in so short a time the earliest says it all; this bounds the memory."""
 _REFIT_NS = 1_000_000_000
-_JITTER_NS = 2e6
-"""Spread of the earliest arrivals of half a second; only its ratio to the slope prior matters."""
-_UPPER_WEIGHT = 0.005
-"""Weight of points above the line, relative to those below."""
-_ITERATIONS = 12
+_DOUBT_NS = 1e6
+"""How much higher a line must lie for a slope that is off by the tolerance to be believed."""
+_SLOPE_MAX = 3.0
+"""In units of the tolerance."""
+_NARROWINGS = 40
+"""Each to two thirds: to 1e-7 of the range."""
 
 
 class DeviceClock:
@@ -49,7 +53,7 @@ class DeviceClock:
         """Note that the packet sampled at `tick` arrived at `arrival_ns`."""
         if not self._points:
             self._origin = (tick, arrival_ns)
-        self._points.append((tick, arrival_ns))
+        self._keep(tick, arrival_ns)
         while self._points[0][1] < arrival_ns - _WINDOW_NS:
             self._points.popleft()
         if arrival_ns >= self._next_fit_ns:
@@ -64,34 +68,40 @@ class DeviceClock:
     def _residual_ns(self, tick: int, arrival_ns: int) -> float:
         return arrival_ns - self._origin[1] - (tick - self._origin[0]) * self.tick_ns
 
+    def _keep(self, tick: int, arrival_ns: int) -> None:
+        """Of each bin the earliest, relative to the line."""
+        if self._points and self._bin(self._points[-1][1]) == self._bin(arrival_ns):
+            if self._residual_ns(tick, arrival_ns) > self._residual_ns(*self._points[-1]):
+                return
+            self._points.pop()
+        self._points.append((tick, arrival_ns))
+
+    def _bin(self, arrival_ns: int) -> int:
+        return (arrival_ns - self._origin[1]) // _BIN_NS
+
     def _fit(self) -> None:
         points = np.array(self._points, np.int64) - self._origin
-        ticks, host = points[:, 0].astype(float), points[:, 1].astype(float)
-        residual = host - ticks * self.tick_ns
-        earliest = _earliest(host, residual)
-        x = ticks[earliest] * self._nominal_ns
-        y = host[earliest] - x
-        self._offset_ns, slope = _lower_line(x, y, self._tolerance)
+        x, host = points[:, 0].astype(float) * self._nominal_ns, points[:, 1].astype(float)
+        self._offset_ns, slope = _supporting_line(x, host - x, self._tolerance)
         self.tick_ns = self._nominal_ns * (1 + slope)
 
 
-def _earliest(host: np.ndarray, residual: np.ndarray) -> np.ndarray:
-    """Positions of the smallest residual in each bin of host time. Shapes (points,) to (bins,)."""
-    order = np.lexsort((residual, host // _BIN_NS))
-    bins = (host // _BIN_NS)[order]
-    first = np.concatenate(([True], bins[1:] != bins[:-1]))
-    return order[first]
+def _supporting_line(x: NDArray[np.float64], y: NDArray[np.float64], tolerance: float) -> tuple[float, float]:
+    """The line under the points (x, y) that is highest in their middle: offset at x = 0, and slope.
 
+    Its height is concave in its slope, so narrowing the range from both sides finds the best.
+    """
+    away = x - x.mean()
 
-def _lower_line(x: np.ndarray, y: np.ndarray, tolerance: float) -> tuple[float, float]:
-    """Expectile line through (x, y): offset at x = 0, and slope, with a prior of spread `tolerance` on it."""
-    ridge = (_JITTER_NS / tolerance) ** 2
-    offset, slope = float(y.min()), 0.0
-    weight = np.ones_like(x)
-    for _ in range(_ITERATIONS):
-        mean_x, mean_y = np.average(x, weights=weight), np.average(y, weights=weight)
-        dx = x - mean_x
-        slope = float((weight * dx * (y - mean_y)).sum() / ((weight * dx * dx).sum() + ridge))
-        offset = float(mean_y - slope * mean_x)
-        weight = np.where(y > offset + slope * x, _UPPER_WEIGHT, 1.0)
-    return offset, slope
+    def merit(slope: float) -> float:
+        return float((y - slope * away).min()) - _DOUBT_NS * (slope / tolerance) ** 2
+
+    low, high = -_SLOPE_MAX * tolerance, _SLOPE_MAX * tolerance
+    for _ in range(_NARROWINGS):
+        third = (high - low) / 3
+        if merit(low + third) < merit(high - third):
+            low += third
+        else:
+            high -= third
+    slope = (low + high) / 2
+    return float((y - slope * x).min()), slope

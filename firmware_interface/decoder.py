@@ -130,13 +130,19 @@ class _Track:
         self._sequence: int | None = None
         self._reason: GapReason | None = None
         self._anchored = False
+        self._exact = True  # what is missing since the last packet was counted by the device
         self._index = Unwrapper(counter.index_modulus, stream.rate_hz)
         self._count_from_anew()
 
     def begin(self, index: int, arrival_ns: int) -> None:
-        """The device will send from `index` on: a count to start from, if there is none yet."""
+        """The device will send from `index` on: a count to start from, and where we are beyond it, from anew."""
+        step, position = self._index.feed(index, arrival_ns)
         if self._next is None:
-            _, self._next = self._index.feed(index, arrival_ns)
+            self._next = position
+        elif step is not Step.FORWARD or position + self._shift < self._next:
+            self._index = Unwrapper(self._counter.index_modulus, self._stream.rate_hz)
+            _, position = self._index.feed(index, arrival_ns)
+            self._recount(position + self._shift, arrival_ns)
 
     def interrupt(self, reason: GapReason) -> None:
         self._reason = self._reason or reason
@@ -152,9 +158,9 @@ class _Track:
         elif self._next is not None and position < self._next:
             return []
         start_ns, period_ns = self._time(packet, position, arrival_ns)
-        gap = self._gap(packet, position, start_ns, exact=step is Step.FORWARD)
+        gap = self._gap(packet, position, start_ns)
         self._next, self._end_ns = position + length, start_ns + round(length * period_ns)
-        self._sequence, self._reason, self._anchored = packet.sequence, None, False
+        self._sequence, self._reason, self._anchored, self._exact = packet.sequence, None, False, True
         block = SampleBlock(self._stream, position, Timebase(position, start_ns, period_ns), packet.counts)
         return [*gap, block]
 
@@ -175,7 +181,7 @@ class _Track:
         away_ns = 0 if self._end_ns is None else start_ns + self._utc_offset_ns - self._end_ns
         resumed = (self._next or 0) + max(round(away_ns / self._nominal_ns), 0)
         self._shift += resumed - position
-        self._reason = self._reason or GapReason.RESTARTED
+        self._reason, self._exact = self._reason or GapReason.RESTARTED, False
         self._count_from_anew()
         return resumed
 
@@ -205,13 +211,13 @@ class _Track:
             return start_ns
         return max(start_ns, self._end_ns - round(period_ns / 2))
 
-    def _gap(self, packet: Packet, position: int, start_ns: int, *, exact: bool) -> list[Gap]:
+    def _gap(self, packet: Packet, position: int, start_ns: int) -> list[Gap]:
         missing = 0 if self._next is None else position - self._next
         if not missing and not self._anchored:
             return []
         reason = self._reason or (GapReason.OVERRUN if self._lost_inside(packet) else GapReason.LOST)
         end_ns = self._end_ns if self._end_ns is not None else start_ns - round(missing * self._nominal_ns)
-        return [Gap(self._stream, min(end_ns, start_ns), start_ns, missing, reason, exact)]
+        return [Gap(self._stream, min(end_ns, start_ns), start_ns, missing, reason, self._exact)]
 
     def _lost_inside(self, packet: Packet) -> bool:
         """The packet count is continuous while the sample index is not: the device lost them."""

@@ -24,7 +24,7 @@ class Step(Enum):
 
     FORWARD = auto()
     LATE = auto()
-    """At or before what was already taken: a repeated or reordered packet."""
+    """Before what was last taken: a reordered packet, or an old one repeated."""
     RESTART = auto()
     """The device counts from anew."""
 

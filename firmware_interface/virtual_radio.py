@@ -7,7 +7,7 @@ The only file that imports Bumble. Part of the product: `fasciwatch demo` runs t
 
 Rules:
 
-* No kernel, no D-Bus, no root, no file, no process-wide state: two `VirtualRadio` do not hear each other.
+* No kernel, no D-Bus, no root, no file. Two `VirtualRadio` do not hear each other.
 * Stricter than real adapters where they misbehave: a second scan at once, and a notification that does not
   fit the link, are errors.
 * What real radios have and this one has not: connection intervals, loss, signal strength, supervision
@@ -45,7 +45,8 @@ except ModuleNotFoundError as missing:
     raise RadioError(
         "the virtual radio needs Bumble, which is not installed", 'Run `pip install "fasciwatch[demo]"`'
     ) from missing
-# Bumble formats a coloured line for every packet, logged or not, and would spend most of its time on that.
+# Bumble formats a coloured line for every packet, logged or not: 870 notifications a second with, 1045 without.
+# Before its other modules are imported, which take the function by name.
 bumble.colors.color = lambda text, *_, **__: text
 
 import bumble.device  # noqa: E402
@@ -61,7 +62,7 @@ MTU = 247
 """What current phones and boards agree on: 244 bytes a notification."""
 _CENTRAL = "F0:F0:F0:F0:F0:F0"
 _ACL_BYTES = 251
-"""Bumble's default of 27 cuts a notification into nine: a third of the throughput."""
+"""Bumble's default of 27 cuts a notification into ten, and costs half of the throughput."""
 _ADVERTISE_MS = 50
 _ANSWER_S = 1.0
 _SETTLE_TURNS = 10
@@ -194,19 +195,21 @@ class Peripheral:
             ValueError: it does not fit the link. A real stack would cut it short or send nothing.
         """
         value = self._values[normalize_uuid_str(uuid)]
-        subscribed = False
-        for connection, wanted in tuple(self._device.gatt_server.subscribers.items()):
-            if len(data) > connection.att_mtu - 3:
-                raise ValueError(f"{len(data)} bytes do not fit a link of MTU {connection.att_mtu}")
-            bits = wanted.get(value.handle, b"\0")[0]
-            if bits & gatt.ClientCharacteristicConfigurationBits.NOTIFICATION:
-                await self._device.gatt_server.notify_subscriber(connection, value, data)
-            elif bits & gatt.ClientCharacteristicConfigurationBits.INDICATION:
-                with suppress(TimeoutError), _bumble():  # the host may leave without confirming
-                    async with asyncio.timeout(_ANSWER_S):
-                        await self._device.gatt_server.indicate_subscriber(connection, value, data)
-            subscribed |= bool(bits)
-        return subscribed
+        wanted = tuple(self._device.gatt_server.subscribers.items())
+        subscribers = [(host, bits[value.handle][0]) for host, bits in wanted if any(bits.get(value.handle, b""))]
+        for host, bits in subscribers:
+            if len(data) > host.att_mtu - 3:
+                raise ValueError(f"{len(data)} bytes do not fit a link of MTU {host.att_mtu}")
+            await self._tell(host, value, data, bits)
+        return bool(subscribers)
+
+    async def _tell(self, host: att.Bearer, value: gatt.Characteristic[bytes], data: bytes, bits: int) -> None:
+        if bits & gatt.ClientCharacteristicConfigurationBits.NOTIFICATION:
+            await self._device.gatt_server.notify_subscriber(host, value, data)
+            return
+        with suppress(TimeoutError), _bumble():  # the host may leave without confirming
+            async with asyncio.timeout(_ANSWER_S):
+                await self._device.gatt_server.indicate_subscriber(host, value, data)
 
     async def disconnect(self) -> None:
         """Drop the link, and advertise again."""

@@ -7,18 +7,20 @@ Exit codes: 0 done, 1 failed at run time, 2 wrong usage or configuration. A faul
 from __future__ import annotations
 
 import asyncio
-import os
 import platform
 import re
+import shutil
 import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import asdict
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from types import FrameType
+from typing import Annotated, Any, Self, TextIO
 
 import typer
 from rich.console import Console
@@ -36,16 +38,18 @@ from monitor import config, lines
 from monitor.clock import HostClock
 from monitor.collector import Collector, Subject
 from monitor.detection.events import Context, Twitch
-from monitor.live import Lines, Screen, View
+from monitor.live import READER_LEFT, Lines, Screen, View, hang_up
 from monitor.recording import read
 from monitor.replay import replay as replayed
-from monitor.store import DATABASE, Archive, Store, StoreError, Summary, database_version
+from monitor.store import DATABASE, Archive, Session, Store, StoreError, Summary, database_version
 
 CODECS: tuple[type[Codec], ...] = (OpenProfile,)
 _DEMO = "demo"
 _DEMO_ADDRESS = "F0:5C:1A:00:00:01"
 _DEMO_SITES = ("biceps", "triceps", "FCR", "FDI")
 _SCAN_S = 8.0
+_SIGN_OF_LIFE_NS = 10 * 10**9
+"""A running session commits every second."""
 _DAY_NS = 86_400_000_000_000
 _UNITS_NS = {"s": 10**9, "min": 60 * 10**9, "h": 3600 * 10**9, "d": _DAY_NS}
 
@@ -65,18 +69,30 @@ Since = Annotated[str, typer.Option(help="How far back: 90s, 30min, 12h, 7d, or 
 DataDir = Annotated[Path | None, typer.Option("--data", help="Data folder, instead of the configured one.")]
 
 
+_UsageError: Any = typer.BadParameter.__mro__[1]  # click's own or, by version, the one inside typer
+
+
 def main() -> None:
     """Run the command; turn faults into one line and an exit code."""
     try:
-        app(prog_name="fasciwatch")
+        exit_code = app(prog_name="fasciwatch", standalone_mode=False)
+        with _open_ended(sys.stdout):
+            sys.stdout.flush()
     except Fault as fault:
-        print(f"fasciwatch: {fault}", file=sys.stderr)  # noqa: T201
-        sys.exit(fault.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(0)
-    except BrokenPipeError:  # `fasciwatch events | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        _note(f"fasciwatch: {fault}")
+        exit_code = fault.exit_code
+    except _UsageError as error:
+        _note(_usage(error))
+        exit_code = 2
+    sys.exit(exit_code)
+
+
+def _usage(error: Any) -> str:  # noqa: ANN401
+    """What is wrong, and where the right is described; the help itself where nothing was asked."""
+    message = " ".join(error.format_message().split())
+    if error.ctx is None or not sys.argv[1:]:
+        return str(error.format_message())
+    return f"{error.ctx.command_path}: {message.rstrip('.')}. See `{error.ctx.command_path} --help`"
 
 
 def _say_version(wanted: bool) -> None:
@@ -102,18 +118,17 @@ def demo(
     json_lines: Json = False,
     data: DataDir = None,
 ) -> None:
-    """Watch an emulated wearable over a virtual radio: the whole path, without hardware."""
+    """Watch an emulated wearable over a virtual radio."""
     settings = config.Settings()
-    folder = data or settings.data_dir / _DEMO
-
-    _collect(lambda: _emulated(seed, loss), folder, settings, json_lines=json_lines, duration_s=duration)
+    source = partial(_emulated, seed, loss)
+    _collect(source, data or _demo_folder(), settings, json_lines=json_lines, duration_s=duration)
 
 
 @app.command()
 def run(
     config_file: ConfigFile = None, duration: Duration = None, json_lines: Json = False, data: DataDir = None
 ) -> None:
-    """Watch the configured wearables, or else every one in reach that is supported, until Ctrl-C."""
+    """Watch wearables: the configured ones, or all in reach."""
     settings = config.load(config_file)
 
     @asynccontextmanager
@@ -131,7 +146,11 @@ def scan(
     json_lines: Json = False,
 ) -> None:
     """Name the wearables in reach."""
-    sightings = [s for s in asyncio.run(Radio(CODECS).scan(seconds)) if everything or s.codec]
+    _print_sightings(asyncio.run(Radio(CODECS).scan(seconds)), everything=everything, json_lines=json_lines)
+
+
+def _print_sightings(found: Iterable[Sighting], *, everything: bool, json_lines: bool) -> None:
+    sightings = [sighting for sighting in found if everything or sighting.codec]
     if json_lines:
         for sighting in sightings:
             _print(lines.as_json(_sighting_fields(sighting)))
@@ -183,7 +202,7 @@ def events(
     data: DataDir = None,
     json_lines: Json = False,
 ) -> None:
-    """List the stored twitches, and with --json contexts and gaps too."""
+    """List stored twitches; with --json, contexts and gaps too."""
     now_ns = time.time_ns()
     since_ns = _since_ns(since, now_ns)
     with Archive.open(_readable(config_file, data)) as archive:
@@ -200,6 +219,7 @@ def events(
             return
     if not twitches:
         _note(f"no twitch stored in the last {since}" if since_ns else "no twitch stored")
+        return
     rows = (
         (
             lines.local(twitch.onset_ns),
@@ -227,14 +247,14 @@ def status(
         gaps = archive.gaps(since_ns, now_ns)
     missing = _missing(gaps, since_ns)
     if json_lines:
-        _print(lines.as_json(_status_fields(summary, missing)))
+        _print(lines.as_json(_status_fields(summary, missing, now_ns)))
     else:
-        _print_status(summary, missing, since)
+        _print_status(summary, missing, since, now_ns)
 
 
 @app.command()
 def doctor(config_file: ConfigFile = None, data: DataDir = None, json_lines: Json = False) -> None:
-    """Check what fasciwatch needs here, and say what to do about what is missing."""
+    """Check what is needed here, and say what to do about it."""
     settings = config.load(config_file)
     checks = list(_checks(data or settings.data_dir))
     for name, found, remedy in checks:
@@ -256,20 +276,26 @@ Source = Callable[[], AbstractAsyncContextManager[tuple[Radio, list[Subject]]]]
 def _collect(
     source: Source, folder: Path, settings: config.Settings, *, json_lines: bool, duration_s: float | None
 ) -> None:
-    """Collect from `source` into `folder` until Ctrl-C, SIGTERM or the end of `duration_s`."""
-    store = Store.open(folder)
+    """Collect from `source` into `folder` until a signal or the end of `duration_s`."""
     clock = HostClock()
-    try:
-        opening = store.begin(
-            now_ns=clock.utc_ns(), version=monitor.__version__, settings=asdict(settings.detection)
-        )
-        if opening.previous_end_ns is not None:
-            away_s = (clock.utc_ns() - opening.previous_end_ns) * 1e-9
-            _note(f"nothing was watched since {lines.local(opening.previous_end_ns)} ({away_s:.0f} s)")
-        asyncio.run(_watch(source, store, clock, settings, json_lines=json_lines, duration_s=duration_s))
-    finally:
-        store.close(clock.utc_ns())
+    with _Ending() as ending:
+        with _writing(folder, clock) as store:
+            watch = _watch(source, store, clock, settings, ending, json_lines=json_lines, duration_s=duration_s)
+            asyncio.run(watch)
         _note(f"stored in {folder}")
+
+
+@contextmanager
+def _writing(folder: Path, clock: HostClock) -> Iterator[Store]:
+    """The store; at the end the session gets its own, if it can be written."""
+    store = Store.open(folder)
+    try:
+        yield store
+    except BaseException:
+        with suppress(StoreError):  # the first fault says it all
+            store.close(clock.utc_ns())
+        raise
+    store.close(clock.utc_ns())
 
 
 async def _watch(
@@ -277,37 +303,76 @@ async def _watch(
     store: Store,
     clock: HostClock,
     settings: config.Settings,
+    ending: _Ending,
     *,
     json_lines: bool,
     duration_s: float | None,
 ) -> None:
-    with suppress(asyncio.CancelledError), _ends_on_sigterm():
+    with suppress(asyncio.CancelledError), ending.cancels_this_task():
         async with source() as (radio, subjects):
+            begun_ns = clock.utc_ns()
+            opening = store.begin(
+                now_ns=begun_ns, version=monitor.__version__, settings=asdict(settings.detection)
+            )
+            _say_gap(opening.previous_end_ns, begun_ns)
             collector = Collector(radio, store, subjects, settings.detection, clock)
-            with _view(collector, json_lines=json_lines) as view, suppress(TimeoutError):
+            with _view(collector, ending, json_lines=json_lines) as view, suppress(TimeoutError):
                 async with asyncio.timeout(duration_s):
                     await collector.run(view.tell)
 
 
-def _view(collector: Collector, *, json_lines: bool) -> View:
+def _say_gap(previous_end_ns: int | None, begun_ns: int) -> None:
+    if previous_end_ns is not None and previous_end_ns < begun_ns:
+        away = lines.length((begun_ns - previous_end_ns) * 1e-9)
+        _note(f"nothing was watched since {lines.local(previous_end_ns)} ({away})")
+
+
+def _view(collector: Collector, ending: _Ending, *, json_lines: bool) -> View:
     console = Console()
     if json_lines or not console.is_terminal:
-        return Lines(as_json=json_lines)
-    return Screen(collector.views, console)
+        return Lines(as_json=json_lines, gone=ending.ask)
+    return Screen(collector, console)
 
 
-@contextmanager
-def _ends_on_sigterm() -> Iterator[None]:
-    """SIGTERM ends the session as Ctrl-C does, where the system has it."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    if sys.platform == "win32" or task is None:
-        yield
-        return
-    loop.add_signal_handler(signal.SIGTERM, task.cancel)
-    try:
-        yield
-    finally:
-        loop.remove_signal_handler(signal.SIGTERM)
+class _Ending:
+    """Ctrl-C, SIGTERM or the closing of the terminal asks for the end, once: more of it must not cut short what
+    then remains to be done, which takes seconds at most. A signal that is ignored, as by `nohup`, stays so."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._cancel: Callable[[], object] | None = None
+
+    def __enter__(self) -> Self:
+        numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+        ours = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+        self._before = {number: signal.signal(number, self._on_signal) for number in ours}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def ask(self) -> None:
+        """From any thread."""
+        if not self._asked and self._cancel:
+            self._cancel()
+        self._asked = True
+
+    @contextmanager
+    def cancels_this_task(self) -> Iterator[None]:
+        """What is in the block ends when it is asked for."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - in a coroutine there is one
+        self._cancel = partial(asyncio.get_running_loop().call_soon_threadsafe, task.cancel)
+        if self._asked:
+            self._cancel()
+        try:
+            yield
+        finally:
+            self._cancel = None
+
+    def _on_signal(self, _: int, __: FrameType | None) -> None:
+        self.ask()
 
 
 async def _subjects(radio: Radio, settings: config.Settings) -> list[Subject]:
@@ -344,10 +409,16 @@ def _readable(config_file: Path | None, data: Path | None) -> Path:
     if data is not None:
         return data
     folder = config.load(config_file).data_dir
-    if not (folder / DATABASE).exists() and (folder / _DEMO / DATABASE).exists():
-        _note("nothing was recorded yet; this is the demo's data")
-        return folder / _DEMO
+    demo_folder = _demo_folder()
+    if not (folder / DATABASE).exists() and (demo_folder / DATABASE).exists():
+        _note(f"nothing was recorded yet in {folder}; this is the demo's data")
+        return demo_folder
     return folder
+
+
+def _demo_folder() -> Path:
+    """Not the configured one: whoever tries the demo has configured nothing, or has real data there."""
+    return config.Settings().data_dir / _DEMO
 
 
 def _since_ns(since: str, now_ns: int) -> int:
@@ -373,11 +444,16 @@ def _missing(gaps: Sequence[tuple[int, Gap]], since_ns: int) -> Missing:
     return totals
 
 
-def _status_fields(summary: Summary, missing: Missing) -> lines.Fields:
+def _is_running(session: Session | None, now_ns: int) -> bool:
+    """A killed one has no end either, but gives no sign of life."""
+    return session is not None and session.ended_ns is None and now_ns - session.last_ns < _SIGN_OF_LIFE_NS
+
+
+def _status_fields(summary: Summary, missing: Missing, now_ns: int) -> lines.Fields:
     session, health = summary.session, {h.device_id: h for h in summary.health}
     return {
         "type": "status",
-        "running": session is not None and session.ended_ns is None,
+        "running": _is_running(session, now_ns),
         "begun": lines.utc(session.begun_ns) if session else None,
         "last": lines.utc(session.last_ns) if session else None,
         "devices": [
@@ -406,14 +482,15 @@ def _status_fields(summary: Summary, missing: Missing) -> lines.Fields:
     }
 
 
-def _print_status(summary: Summary, missing: Missing, since: str) -> None:
+def _print_status(summary: Summary, missing: Missing, since: str, now_ns: int) -> None:
     session = summary.session
     if session is None:
         _note("nothing was recorded yet")
         return
     end = session.ended_ns
     state = f"ended {lines.local(end)}" if end else f"last sign of life {lines.local(session.last_ns)}"
-    _print(f"session begun {lines.local(session.begun_ns)}, {state}")
+    running = "running" if _is_running(session, now_ns) else state
+    _print(f"session begun {lines.local(session.begun_ns)}, {running}")
     names = {known.id: known.device.name for known in summary.devices}
     rows = (
         (
@@ -426,10 +503,14 @@ def _print_status(summary: Summary, missing: Missing, since: str) -> None:
         )
         for total in summary.totals
     )
+    for health in summary.health:
+        said = f"{lines.battery(health.status.battery_percent)}, heard {lines.local(health.at_ns)}"
+        _print(f"{names[health.device_id]}: {said}")
     _print(f"last {since}:" if since != "all" else "all time:")
     _print_table(("device", "channel", "observed min", "analysable min", "twitches", "a minute"), rows)
     for (device, reason), (count, seconds) in sorted(missing.items()):
-        _print(f"{names[device]}: {count} gaps of reason {reason}, {seconds:.1f} s")
+        gaps = "1 gap" if count == 1 else f"{count} gaps"
+        _print(f"{names[device]}: {gaps} of reason {reason}, {lines.length(seconds)}")
 
 
 def _rate(per_min: float | None) -> str:
@@ -476,11 +557,21 @@ def _folder_found(folder: Path) -> str:
     except StoreError:
         if (folder / DATABASE).exists():
             raise
-        return f"{folder}, empty"
-    if session is not None and session.ended_ns is None:
-        return f"{folder}, last written {lines.local(session.last_ns)}"
+        return _made_and_removed(folder)
+    if _is_running(session, time.time_ns()):
+        return f"{folder}, being written"
     Store.open(folder).close(time.time_ns())
     return f"{folder}, can be written"
+
+
+def _made_and_removed(folder: Path) -> str:
+    """Whether a database can be made there; none stays, which would look like data."""
+    trial = folder / "doctor"
+    try:
+        Store.open(trial).close(time.time_ns())
+    finally:
+        shutil.rmtree(trial, ignore_errors=True)
+    return f"{folder}, empty, can be written"
 
 
 def _bluetooth_found() -> str:
@@ -492,11 +583,24 @@ def _bluetooth_found() -> str:
 
 
 def _print(text: str) -> None:
-    print(text)  # noqa: T201
+    with _open_ended(sys.stdout):
+        print(text)  # noqa: T201
 
 
 def _note(text: str) -> None:
-    print(text, file=sys.stderr)  # noqa: T201
+    with _open_ended(sys.stderr):
+        print(text, file=sys.stderr)  # noqa: T201
+
+
+@contextmanager
+def _open_ended(file: TextIO) -> Iterator[None]:
+    """Whoever reads `file` may leave: `fasciwatch events | head`, a terminal that was closed. We go on quietly."""
+    try:
+        yield
+    except OSError as error:
+        hang_up(file)
+        if error.errno not in READER_LEFT:
+            raise Fault(f"the output cannot be written: {error.strerror}", "Send it elsewhere") from error
 
 
 def _print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -506,4 +610,6 @@ def _print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*row)
     console = Console()
-    console.print(table, width=None if console.is_terminal else 200)
+    with console.capture() as written:  # rich has ideas of its own about a closed pipe
+        console.print(table, width=None if console.is_terminal else 200)
+    _print("\n".join(line.rstrip() for line in written.get().splitlines()))

@@ -8,17 +8,21 @@ Rules:
 * What is decided is committed within a second, all devices in one transaction. Where the store refuses (a full
   disk), records wait in memory, in order, and the person is told; too many of them end the session.
 * A device that goes away, sends garbage or comes back with a new count is no error: it is a gap with a reason.
-* However it ends, by Ctrl-C, SIGTERM or a fault, the radio is told to stop, what is pending is decided and
-  committed, and the session gets its end.
+* However it ends, by a signal or a fault, the radio is told to stop, what is pending is decided and committed.
+* All time of a stream ends up in the store, as samples or as a gap: the time before its first samples of a
+  session too, divided where other sessions began and ended without it.
+* `tell` is called in the event loop: whoever is told must neither block nor raise.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import accumulate, cycle
 from typing import TypeVar
 
 import numpy as np
@@ -39,6 +43,7 @@ _COMMIT_S = 1.0
 _WAITING_MAX = 200_000
 """Records kept in memory while the store refuses them: hours of twitches, some hundred megabytes at worst."""
 _STATUS_EVERY_NS = 60_000_000_000
+_ABSENT = GapReason.STOPPED, GapReason.DISCONNECTED
 
 _T = TypeVar("_T")
 Told = Twitch | Context | Gap | Connected | Lost | str
@@ -119,11 +124,11 @@ class Collector:
         """Collect until cancelled; then decide and commit what is pending.
 
         Args:
-            tell: is told what happens, from the event loop; must not block.
+            tell: is told what happens, from the event loop; must neither block nor raise.
 
         Raises:
             RadioError: there is no adapter that may be used.
-            StoreError: records could not be kept.
+            StoreError: records could not be kept; says how many.
         """
         self._tell = tell
         try:
@@ -135,49 +140,85 @@ class Collector:
         except ExceptionGroup as faults:  # the first says it all to a person; a bug keeps its traceback
             raise next((f for f in faults.exceptions if isinstance(f, Fault)), faults) from None
         finally:
-            for watch in self._watches:
-                watch.finish()
-            await self._commit()
-            self._executor.shutdown()
+            try:
+                for watch in self._watches:
+                    watch.finish()
+                await self._commit_last()
+            finally:
+                self._executor.shutdown()
 
     def views(self) -> list[DeviceView]:
         """Each device as it is now."""
         return [watch.view() for watch in self._watches]
 
     def keep(self, device_id: int, records: Iterable[Record]) -> None:
-        """Have records committed, in order."""
-        self._outgoing.extend((device_id, record) for record in records)
+        """Have records committed, in order, and in one transaction."""
+        self._outgoing.extend([(device_id, record) for record in records])  # a list: at once, for the other thread
 
     def tell(self, device: str, what: Told) -> None:
         """Pass on what a person may want to know."""
         self._tell(device, what)
 
+    def check_clock(self) -> None:
+        """Where a clock of the computer jumped, all devices go on with the new one."""
+        reason = self.clock.check()
+        if reason is not None:
+            for watch in self._watches:
+                watch.anchor(reason)
+
     async def ask_store(self, question: Callable[[Store], _T]) -> _T:
-        """Use the store from its thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._executor, question, self._store)
+        """Ask when all that was kept before is committed. While the store refuses, wait: what the radio brings
+        meanwhile is delivered later or counted."""
+        while True:
+            try:
+                await self._commit()
+                return await self._in_store(question)
+            except StoreError as error:
+                self._refused(error)
+            await asyncio.sleep(_COMMIT_S)
 
     async def _keep_committing(self) -> None:
         while True:
             await asyncio.sleep(_COMMIT_S)
+            self.check_clock()
             try:
                 await self._commit()
             except StoreError as error:
-                if self.trouble is None:
-                    self._tell("", f"not stored for now: {error}")
-                self.trouble = str(error)
+                self._refused(error)
                 if len(self._outgoing) > _WAITING_MAX:
                     raise
 
     async def _commit(self) -> None:
         """Write all that waits in one transaction; on refusal it goes on waiting."""
-        entries = list(self._outgoing)
-        now_ns = self.clock.utc_ns()
-        await asyncio.shield(self.ask_store(lambda store: store.write(entries, now_ns)))
-        for _ in entries:
-            self._outgoing.popleft()
+        await self._in_store(partial(self._write, self.clock.utc_ns()))
         if self.trouble is not None:
             self._tell("", "storing again, nothing was lost")
             self.trouble = None
+
+    def _write(self, now_ns: int, store: Store) -> None:
+        """In the store's thread to the end, even where nobody waits for it any more: increments must not be
+        written twice."""
+        entries = list(self._outgoing)
+        store.write(entries, now_ns)
+        for _ in entries:
+            self._outgoing.popleft()
+
+    async def _commit_last(self) -> None:
+        try:
+            await self._commit()
+        except StoreError as error:
+            lost = f"{len(self._outgoing)} records could not be kept"
+            raise StoreError(
+                f"{lost}: {error.args[0]}", "Free some space or mend the disk, then start again"
+            ) from error
+
+    def _refused(self, error: StoreError) -> None:
+        if self.trouble is None:
+            self._tell("", f"not stored for now: {error}")
+        self.trouble = str(error)
+
+    async def _in_store(self, question: Callable[[Store], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, question, self._store)
 
 
 def _tell_nobody(device: str, what: Told) -> None:
@@ -194,6 +235,7 @@ class Watch:
         self._clock = collector.clock
         self._name = subject.name or subject.address
         self._link = "looking for it"
+        self._said = ""
         self._id = 0
         self._decoder: Decoder | None = None
         self._tracks: dict[str, _Track] = {}
@@ -202,11 +244,11 @@ class Watch:
 
     async def handle(self, item: LinkItem) -> None:
         """Take what the radio hands over."""
-        self._check_clock()
+        self._collector.check_clock()
         match item:
             case Connected():
                 await self._meet(item)
-                self._link = "streaming"
+                self._link, self._said = "streaming", ""
                 self._collector.tell(self._name, item)
             case Notification():
                 arrival_ns = self._clock.running_ns(item.arrival_ns)
@@ -216,7 +258,9 @@ class Watch:
             case Lost():
                 self._interrupt(item.reason)
                 self._link = f"{item.reason}, reconnecting"
-                self._collector.tell(self._name, item)
+                if item.detail != self._said:  # once, not at every attempt of a night
+                    self._collector.tell(self._name, item)
+                self._said = item.detail
 
     def finish(self) -> None:
         """Decide what is pending and account for the time up to now."""
@@ -226,6 +270,11 @@ class Watch:
             self._say(track.finish(), track)
         now_ns = self._clock.utc_ns() - self._clock.utc_offset_ns
         self._collector.keep(self._id, self._decoder.close(now_ns))
+
+    def anchor(self, reason: GapReason) -> None:
+        """UTC is another one from now on."""
+        if self._decoder is not None:
+            self._decoder.anchor(self._clock.utc_offset_ns, reason)
 
     def view(self) -> DeviceView:
         """The device as it is now."""
@@ -251,23 +300,17 @@ class Watch:
         introduced = replace(device, name=self._name, streams=tuple(streams.values()))
         address = self.subject.address
         self._id = await self._collector.ask_store(lambda store: store.device(introduced, address, now_ns))
+        absences = {name: await self._collector.ask_store(self._absence(name)) for name in streams}
         self._decoder = Decoder(item.codec, self._clock.utc_offset_ns)
-        self._tracks = {}
-        for name, stream in streams.items():
-            ask = self._accounted(name)
-            self._tracks[name] = _Track(stream, self._settings, await self._collector.ask_store(ask))
+        # At once: a view reads them in its own thread.
+        self._tracks = {name: _Track(s, self._settings, absences[name]) for name, s in streams.items()}
 
-    def _accounted(self, stream: str) -> Callable[[Store], int | None]:
-        return lambda store: store.accounted_ns(self._id, stream)
+    def _absence(self, stream: str) -> Callable[[Store], list[int]]:
+        return lambda store: store.absence(self._id, stream)
 
     def _worn(self, stream: Stream) -> Stream:
         sites = self.subject.sites or {}
         return replace(stream, channels=tuple(sites.get(label, label) for label in stream.channels))
-
-    def _check_clock(self) -> None:
-        reason = self._clock.check()
-        if reason is not None and self._decoder is not None:
-            self._decoder.anchor(self._clock.utc_offset_ns, reason)
 
     def _interrupt(self, reason: GapReason) -> None:
         if self._decoder is not None:
@@ -300,20 +343,17 @@ class Watch:
 class _Track:
     """One stream of a device: detector, gaps that wait for it, totals of the session."""
 
-    def __init__(self, stream: Stream, settings: DetectorSettings, accounted_ns: int | None) -> None:
+    def __init__(self, stream: Stream, settings: DetectorSettings, absence: Sequence[int]) -> None:
         self.stream = stream
         self._detector = Detector(stream, settings) if stream.sensor is Sensor.EMG else None
-        self._accounted_ns = accounted_ns
+        self._absence = absence
         self._gaps: deque[Gap] = deque()
         self._twitches = dict.fromkeys(stream.channels, 0)
         self._analysable_s = dict.fromkeys(stream.channels, 0.0)
 
     def feed(self, item: SampleBlock | Gap) -> list[Record]:
         """Take a block, or a gap before the next one; what is to be stored of it."""
-        records: list[Record] = []
-        if self._accounted_ns is not None and self._accounted_ns < item.start_ns:
-            records.append(self._stopped(self._accounted_ns, item.start_ns))
-        self._accounted_ns = None
+        records: list[Record] = [*self._absent(item.start_ns)]
         item = replace(item, stream=self.stream)
         if isinstance(item, Gap):
             self._gaps.append(item)
@@ -347,11 +387,17 @@ class _Track:
 
     def is_news(self, gap: Gap) -> bool:
         """Whether a person should be told of the gap when it happens: a packet lost now and then is none."""
-        return gap.end_ns - gap.start_ns > 1_000_000_000
+        return self._detector is not None and gap.end_ns - gap.start_ns > 1_000_000_000
 
-    def _stopped(self, start_ns: int, end_ns: int) -> Gap:
-        missing = round((end_ns - start_ns) * 1e-9 * self.stream.rate_hz)
-        return Gap(self.stream, start_ns, end_ns, missing, GapReason.STOPPED, exact=False)
+    def _absent(self, until_ns: int) -> Iterator[Gap]:
+        """Before the first samples: monitoring was stopped, or it ran without the device, in turns."""
+        edges = [min(edge, until_ns) for edge in accumulate(self._absence, max)]
+        edges += [until_ns] if edges else []
+        self._absence = ()
+        for start_ns, end_ns, reason in zip(edges, edges[1:], cycle(_ABSENT), strict=False):
+            if start_ns < end_ns:
+                missing = round((end_ns - start_ns) * 1e-9 * self.stream.rate_hz)
+                yield Gap(self.stream, start_ns, end_ns, missing, reason, exact=False)
 
     def _records(self, events: Sequence[Event]) -> list[Record]:
         minutes = tally(self.stream.channels, events)

@@ -27,6 +27,19 @@ def local(time_ns: int) -> str:
     return datetime.fromtimestamp(time_ns // 1_000_000_000, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
+def length(seconds: float) -> str:
+    """A length of time for a person, in the unit that suits it."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} s"
+
+
+def battery(percent: int | None) -> str:
+    """The charge of a device for a person."""
+    return "battery ?" if percent is None else f"battery {percent} %"
+
+
 def as_json(fields: Fields) -> str:
     """One line; no number that JSON does not know."""
     return json.dumps(fields, ensure_ascii=False, allow_nan=False)
@@ -105,8 +118,8 @@ def plain(event: Twitch | Context | Gap) -> str:
         case Context():
             return f"{event.state.replace('_', ' ')} on {event.channel} for {event.duration_s:.1f} s"
         case Gap():
-            seconds = (event.end_ns - event.start_ns) * 1e-9
-            return f"gap of {seconds:.1f} s on {event.stream.name}: {event.reason}"
+            gone = length((event.end_ns - event.start_ns) * 1e-9)
+            return f"gap of {gone} on {event.stream.name}: {event.reason}"
 
 
 def _with_time(fields: Fields, key: str, value: object) -> Fields:

@@ -20,10 +20,11 @@ Rules of this module:
 * Time comes in with every call. What is stored about a session or a stream never goes back in it.
 
 All time of a stream is observed, or in a gap, up to `Store.accounted_ns`; both `Observed` and `Gap` move that
-mark, in the transaction that keeps the tallies of the same time. **The collector writes the STOPPED gap**: at
-a stream's first samples in a session it writes `Gap(stream, accounted_ns, first sample, ..., STOPPED)` like
-any other gap, so that it takes the same way to the page and the sinks. The gap moves the mark to its own end:
-killed right after, the next session begins its gap there, and no time is missing or counted twice.
+mark, in the transaction that keeps the tallies of the same time. **The collector writes the gaps between
+sessions**: at a stream's first samples in a session it asks for `Store.absence` and writes gaps of reason
+STOPPED, and DISCONNECTED for sessions without the device, like any other gap, so that they take the same way to
+the page and the sinks. They move the mark to their own end: killed right after, the next session begins its gap
+there, and no time is missing or counted twice.
 """
 
 from __future__ import annotations
@@ -209,6 +210,18 @@ class Store:
         with _explained(self._path):
             rows = self._connection.execute(select, (device_id, stream)).fetchall()
         return rows[0][0] if rows else None
+
+    def absence(self, device_id: int, stream: str) -> list[int]:
+        """From `accounted_ns` on, the times at which sessions without the stream began and ended, in turns, and
+        the beginning of this one; empty if it never was seen. The present session is one without it so far,
+        except where it has been seen in it: then its time there ends and begins at `accounted_ns`."""
+        accounted_ns = self.accounted_ns(device_id, stream)
+        if accounted_ns is None:
+            return []
+        with _explained(self._path):
+            rows = self._connection.execute(_SELECT_SINCE, (accounted_ns,)).fetchall()
+        edges = [edge for begun_ns, last_ns in rows for edge in (begun_ns, last_ns)][:-1]
+        return [accounted_ns, *edges] if edges else [accounted_ns, accounted_ns]
 
     def write(self, entries: Iterable[tuple[int, Record]], now_ns: int) -> None:
         """Keep the records of (device id, record), all or none; without any it is a sign of life.
@@ -603,6 +616,8 @@ _ACCOUNT = """
     INSERT INTO stream (device_id, name, accounted_ns) VALUES (?, ?, ?)
     ON CONFLICT (device_id, name) DO UPDATE SET accounted_ns = max(accounted_ns, excluded.accounted_ns)
 """
+
+_SELECT_SINCE = "SELECT begun_ns, last_ns FROM session WHERE begun_ns >= ? ORDER BY begun_ns"
 
 _INSERT_TWITCH = """
     INSERT INTO twitch (device_id, channel, onset_ns, duration_s, peak, peak_to_peak, unit, snr, confidence,

@@ -270,6 +270,15 @@ def test_the_index_runs_on_while_nothing_is_sent():
     assert_pattern(after)
 
 
+def test_a_long_time_may_pass_unsent():
+    wearable = Wearable(WearableSettings(), CountingBody(), 1)
+    wearable.advance(900 * SECOND)
+    wearable.handle(START)
+    first = packets(wearable, wearable.advance(901 * SECOND))[0]
+    assert first.index == 900_001
+    assert_pattern(first)
+
+
 def test_a_power_cycle_counts_from_zero():
     wearable = started()
     wearable.advance(5 * SECOND + 300)

@@ -291,9 +291,12 @@ class _Channel:
         return count
 
     def _forget(self, length: int) -> None:
-        self._fill(length)
-        self._counts, self._clipped = self._counts[:, length:], self._clipped[length:]
         self.first += length
+        while (held := self._counts.shape[1]) < length:
+            self._counts, self._clipped = self._counts[:, held:], self._clipped[held:]
+            length -= held
+            self._fill(1)
+        self._counts, self._clipped = self._counts[:, length:], self._clipped[length:]
 
     def _fill(self, length: int) -> None:
         while self._counts.shape[1] < length:

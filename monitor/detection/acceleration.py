@@ -58,9 +58,9 @@ _LEAD_S = 0.1
 _BEFORE_S = 0.8
 _AFTER_S = 0.4
 """Where the local noise is taken from. Longer, and it is no longer local; much shorter, and it is not known."""
-_EVENT_WEIGHT = 10.0
+_EVENT_WEIGHT = 20.0
 """Of what is unexplained within the event itself, over what is around it: shape against size."""
-_THRESHOLD = 80.0
+_THRESHOLD = 75.0
 """Energy along the template over local noise. Gaussian noise stays below 25 for hours; small movements do not."""
 _APART_S = 0.12
 """Of two onsets closer than this, the better fit is the event: one kick fits a little beside its onset, too."""
@@ -98,10 +98,15 @@ _STUCK_FRAMES = 20
 
 _SHORTEST_PERIOD_S, _LONGEST_PERIOD_S = 0.38, 1.3
 """Heart beats and steps: 0.8 to 2.5 Hz."""
-_IRREGULAR_S = 0.1
-"""Two periods in succession differ by less."""
-_ALIKE = 0.5
-"""Correlation of an event with those one and two periods before it; the smaller one is the less alike."""
+_IRREGULAR_S = 0.2
+"""Two periods in succession differ by less: breathing alone moves the heart by 10 %."""
+_ALIKE = 0.35
+"""Correlation of an event with those one and two periods before it, less where those are smaller. Unlike
+movements, and a kick and the noise of rest, stay below 0.3."""
+
+_SAME = 0.5
+_BEAT_S = 10.0
+"""A beat that comes out of turn is known by its shape, from the last one that was in turn."""
 
 _BLIND_S = 0.1
 """Around a bridged gap, where the straight line ends."""
@@ -148,6 +153,8 @@ class AccelerationDetector:
         self._levels = np.zeros((axes, self._grid.frames(_TRACE_S)))
         self._heard = 0
         self._stuck = 0
+        self._beat = np.zeros((axes, self._grid.samples(_TEMPLATE_S)))
+        self._beat_until = 0
         self._contexts: list[Context | None] = [None] * axes
         self._events: list[Event] = []
 
@@ -186,7 +193,7 @@ class AccelerationDetector:
         for axis in range(len(self._contexts)):
             self._end_context(axis)
         self._band_pass.reset()
-        self._heard = self._stuck = 0
+        self._heard = self._stuck = self._beat_until = 0
         for past in (self._signal, self._blind, self._score, self._energy, self._state, self._seen, self._gravity):
             past.fill(0)
 
@@ -270,11 +277,19 @@ class AccelerationDetector:
         return int(self._state[0, -1 - frames_ago + self._around])
 
     def _repeats(self, onset: int) -> bool:
+        """Whether this is a beat: in turn, or of the shape of the last one."""
+        now = self._signal[:, onset : onset + self._beat.shape[1]]
+        if self._in_turn(onset, now):
+            self._beat, self._beat_until = now.copy(), self._heard + self._grid.frames(_BEAT_S)
+            return True
+        energy = max(float((now * now).sum()), float((self._beat * self._beat).sum()))
+        return self._heard < self._beat_until and float((now * self._beat).sum()) > _SAME * energy
+
+    def _in_turn(self, onset: int, now: Signal) -> bool:
         """Whether the same was there one and two periods ago; right after a start, one period ago."""
-        length = self._grid.samples(_TEMPLATE_S)
+        length = now.shape[1]
         shortest, longest = self._grid.samples(_SHORTEST_PERIOD_S), self._grid.samples(_LONGEST_PERIOD_S)
         slack = self._grid.samples(_IRREGULAR_S)
-        now = self._signal[:, onset : onset + length]
         past = self._signal[:, onset - 2 * longest - slack : onset + length]
         windows = np.lib.stride_tricks.sliding_window_view(past, length, axis=1)[:, ::-1]  # by their lag
         product = np.einsum("ilk,ik->l", windows, now)
@@ -384,7 +399,7 @@ class _Fit:
         self._kicks = _kicks(stream, factor, self._length)
         around = self._before + self._after + _EVENT_WEIGHT * (self._lead + self._length)
         self._share = _EVENT_WEIGHT / around
-        self._weight = max(grid.frame / grid.rate_hz / _LEARN_S, 0.0)
+        self._weight = grid.frame / grid.rate_hz / _LEARN_S
         # From sample to sample at 100 Hz; the same course in time at any rate.
         self._correlation = _PRIOR ** (np.arange(_ORDER + 1) * _WORKING_RATE_HZ / grid.rate_hz)
         self._learned = 0

@@ -123,16 +123,19 @@ _AVERAGE_S = 0.6
 _FREQUENCY_AVERAGE_S = 1.0
 _FREQUENCY_STEP_HZ = 0.03
 """The basis is made anew when the tracked frequency has moved by this much."""
+_TRUSTED = 0.9
+"""The frequency is followed where the fundamental stands this far out of the noise."""
 _SIGNIFICANCE = 4.0
 """A phasor is believed where its power passes this many times that of averaged noise."""
 _CLIP = 5.0
-"""In units of the mean magnitude: a sine peaks at 1.6 times its own, Gaussian noise at 4 or so."""
+"""In units of the mean magnitude: a sine peaks at 1.6 times its own, Gaussian noise at 4 or so. A twitch is cut
+off here, so that the average does not learn it."""
 
 
 class MainsCanceller:
     """Subtracts mains at 50 or 60 Hz, whichever is there, with its harmonics.
 
-    Each frame is projected on the harmonics by least squares; the projections are averaged with the rotation
+    Each frame is projected on the harmonics by least squares; projections are averaged with the rotation
     that the tracked frequency asks for, and the average, shrunk by its own uncertainty, is subtracted.
 
     Args:
@@ -151,10 +154,8 @@ class MainsCanceller:
         out = y.copy()
         for start in range(0, y.shape[1], self._length):
             frame = out[:, start : start + self._length]
-            level = _CLIP * np.abs(frame).mean(axis=1, keepdims=True)
-            clipped = np.clip(frame, -level, level)
             for line in self._lines:
-                line.feed(clipped)
+                line.feed(frame)
             strongest = max(self._lines, key=lambda line: float(line.powers.sum()))
             if strongest.powers.any():
                 frame -= strongest.wave()
@@ -164,6 +165,11 @@ class MainsCanceller:
     def power(self) -> NDArray[np.float64]:
         """Mean square of the mains that was last subtracted, shape (channels,)."""
         return max((line.powers for line in self._lines), key=lambda powers: powers.sum(), default=np.zeros(1))
+
+    @property
+    def settled(self) -> bool:
+        """Whether the average has had time to find mains, if there is any."""
+        return all(line.settled for line in self._lines)
 
     def reset(self) -> None:
         """A gap: phases are unknown, the frequency is kept."""
@@ -189,12 +195,13 @@ class _Line:
         self._tune(hz)
 
     def feed(self, frame: Signal) -> None:
-        """Take one frame into the average."""
-        now = frame @ self._project
-        self._track(now)
-        weight = max(1 / (self._frames + 1), self._frame_s / _AVERAGE_S)
+        """Take one frame into the average: how it differs from what was expected, without what no mains does."""
         expected = self._phasor * np.exp(2j * np.pi * self._hz * self._frame_s * self._harmonics)
-        error = now - expected
+        rest = frame - ((self._gain * expected) @ self._synthesis).real
+        level = _CLIP * np.abs(rest).mean(axis=1, keepdims=True)
+        error = np.clip(rest, -level, level) @ self._project - (1 - self._gain) * expected
+        self._track(expected + error)
+        weight = max(1 / (self._frames + 1), self._frame_s / _AVERAGE_S)
         self._phasor = expected + weight * error
         self._spread += max(1 / max(self._frames, 1), weight) * (np.abs(error) ** 2 - self._spread)
         strength = np.abs(self._phasor) ** 2
@@ -210,7 +217,12 @@ class _Line:
     def reset(self) -> None:
         self._frames = 0
         self.powers[:] = 0
+        self._gain[:] = 0
         self._phasor[:] = 0
+
+    @property
+    def settled(self) -> bool:
+        return self._frames * self._frame_s > 3 * _AVERAGE_S
 
     def _track(self, now: NDArray[np.complex128]) -> None:
         """Follow the frequency by the turn of the fundamental from frame to frame."""
@@ -220,7 +232,7 @@ class _Line:
             nominal = self._nominal_hz * self._frame_s
             off = np.angle(self._turning * np.exp(-2j * np.pi * nominal)) / (2 * np.pi)
             self._hz = self._nominal_hz + float(off) / self._frame_s
-            if self.powers.any() and abs(self._hz - self._tuned_hz) > _FREQUENCY_STEP_HZ:
+            if self._gain[:, 0].max() > _TRUSTED and abs(self._hz - self._tuned_hz) > _FREQUENCY_STEP_HZ:
                 self._tune(self._hz)
         self._last = now
 

@@ -31,11 +31,12 @@ from monitor.detection.settings import DetectorSettings
 
 _BRIDGE_S = 0.25
 """A lost packet or two; longer, and a straight line says nothing about the signal."""
-_BLIND_S = 0.01
-"""Filter transients around a bridged gap last about this long."""
-_ENERGY_S = {Sensor.EMG: 0.008, Sensor.ECG: 0.008, Sensor.ACC: 0.08}
+_BLIND_S = (0.010, 0.003)
+"""A potential must be received from this much before it, as a bridge that ends leaves a transient, to this much
+after it."""
+_ENERGY_S = {Sensor.EMG: 0.016, Sensor.ECG: 0.016, Sensor.ACC: 0.08}
 """Window of the energy: about the length of one phase of what is sought."""
-_REAL_NOISE = 2.2
+_REAL_NOISE = 2.0
 """Skin noise over a Gaussian one of the same floor, in energy: it comes and goes (evoked and armband rest)."""
 _RELEASE = 0.35
 """A run ends where the energy falls below this share of the threshold: hysteresis."""
@@ -46,6 +47,8 @@ _PAST_S = 2.0
 _SLOW = 2.5
 """Excursion of the baseline over that of the potential, from which it is movement. Potentials of 5 to 37 ms lose
 at most as much below the high-pass as they keep."""
+_STEP = 0.4
+"""Change of the baseline from before to after, over the potential, from which it is a step and not a potential."""
 _FLAT = 1e-2
 _QUIET = 2.0
 """Energy over the floor up to which a tick teaches the noise model."""
@@ -219,21 +222,25 @@ class Detector:
         white = self._whitener.feed(lead)
         self._white.append(white)
         self._energy.append(self._smoothed(white))
-        ticks = (white * white).reshape(len(y), 2, -1).mean(axis=2)
-        bad = self._without_contact(y)
-        heard = ~blind.reshape(2, -1).any(axis=1)
-        quiet = ~(ticks > _QUIET * self._floor.energy[:, None]).any(axis=1)
-        self._whitener.learn(lead, quiet & heard.all() & ~bad)
-        self._floor.feed(ticks, heard & ~bad[:, None])
         self._levels.append(np.abs(y).reshape(len(y), 2, -1).max(axis=2))
+        off = self._without_contact(y)
+        self._learn(lead, white, ~blind, ~off)
+        hidden = self.noise * _VISIBLE > self._smallest
         self._ticks.append(
-            np.repeat(np.where(bad | ~self._floor.warm, float(_BAD_CONTACT), 0.0)[:, None], 2, axis=1)
+            np.repeat(np.where(off | hidden | ~self._floor.warm, _BAD_CONTACT, 0)[:, None], 2, axis=1)
         )
         self._find()
         reach = _samples(self._settings.isolation_s, self._stream.rate_hz)
         front = self._signal.end - reach
         self._judge(front)
         self._account(front - self._longest - reach // 2)
+
+    def _learn(self, lead: Signal, white: Signal, heard: NDArray[np.bool_], contact: NDArray[np.bool_]) -> None:
+        """Take what is noise in this frame into the noise floor and the noise model."""
+        ticks = (white * white).reshape(len(white), 2, -1).mean(axis=2)
+        quiet = ~(ticks > _QUIET * self._floor.energy[:, None]).any(axis=1)
+        self._whitener.learn(lead, quiet & heard.all() & contact)
+        self._floor.feed(ticks, heard.reshape(2, -1).all(axis=1) & contact[:, None])
 
     def _smoothed(self, white: Signal) -> Signal:
         """Mean square over the window that ends at each sample, by doubling: the same bits for any cutting."""
@@ -245,16 +252,17 @@ class Detector:
         return square / window
 
     def _without_contact(self, y: Signal) -> NDArray[np.bool_]:
-        """Whether each channel is a flat line, full of mains that was not there before, or too noisy."""
+        """Whether each channel is a flat line, or full of mains that was not there before."""
         noise = np.nan_to_num(self.noise, nan=0.0)
         flat = np.abs(y).max(axis=1) <= _FLAT * noise
         if self._mains is None:
             return np.asarray(flat)
         power, usual = self._mains.power, np.nan_to_num(self._usual_mains)
-        risen = self._floor.warm & (power > _LIFT_OFF * (usual + noise**2))
-        learn = np.where(np.isnan(self._usual_mains), 1.0, np.where(risen, 0.001, 0.01))
-        self._usual_mains = np.where(self._floor.warm, usual + learn * (power - usual), np.nan)
-        return np.asarray(flat | risen | (noise * _VISIBLE > self._smallest))
+        risen = np.isfinite(self._usual_mains) & (power > _LIFT_OFF * (usual + noise**2))
+        if self._mains.settled:
+            learn = np.where(np.isnan(self._usual_mains), 1.0, np.where(risen, 0.001, 0.01))
+            self._usual_mains = usual + learn * (power - usual)
+        return np.asarray(flat | risen)
 
     # Potentials -----------------------------------------------------------------------------------------------
 
@@ -308,19 +316,49 @@ class Detector:
 
     def _judge(self, front: int) -> None:
         """Decide the potentials that end before `front`; mark the ticks of contractions and artefacts."""
+        reach = _samples(self._settings.isolation_s, self._stream.rate_hz)
         ready = [p for p in self._potentials if not p.closed and p.stop <= front and p not in self._open]
         running = [p for p in self._open if p is not None and front - p.start > self._longest]
         for potential in running:
-            self._mark(potential, _VOLUNTARY)
+            self._mark(potential, self._class_of_long(potential))
+        for potential in [p for p in ready if p.stop - p.start > reach]:
+            potential.closed = True
+            self._mark(potential, self._class_of_long(potential))
+        ready = [p for p in ready if not p.closed]
+        ready = [part for potential in ready for part in self._split(potential)]
         for potential in sorted(ready, key=lambda p: -p.energy / p.threshold):
             if not potential.closed:
                 self._decide(potential)
-        keep = front - 2 * _samples(self._settings.isolation_s, self._stream.rate_hz) - self._frame
+        past_s = self._settings.tonic_s + 2 * self._settings.isolation_s
+        keep = front - _samples(past_s, self._stream.rate_hz) - self._frame
         self._potentials = [p for p in self._potentials if p.stop > keep or not p.closed]
 
     @property
     def _longest(self) -> int:
         return _samples(self._settings.twitch_max_s, self._stream.rate_hz)
+
+    def _split(self, whole: _Potential) -> list[_Potential]:
+        """A run that falls quiet in between, by the standard of its own peak, is several potentials: a doublet."""
+        energy = self._energy.span(whole.start, whole.stop)[whole.channel]
+        edges = np.flatnonzero(np.diff(energy >= _FRACTION * whole.energy, prepend=False, append=False)).reshape(
+            -1, 2
+        )
+        apart = np.flatnonzero(edges[1:, 0] - edges[:-1, 1] > self._merge) + 1
+        if not len(apart):
+            return [whole]
+        parts = []
+        for group in np.split(edges, apart):
+            first, last = int(group[0, 0]), int(group[-1, 1])
+            peak = first + int(np.argmax(energy[first:last]))
+            start = whole.start + first
+            part = _Potential(
+                whole.channel, start, whole.start + last, whole.start + peak, float(energy[peak]), 0.0
+            )
+            part.threshold = whole.threshold
+            parts.append(part)
+        self._potentials.remove(whole)
+        self._potentials += parts
+        return parts
 
     def _decide(self, potential: _Potential) -> None:
         together = [p for p in self._potentials if not p.closed and self._overlap(p, potential)]
@@ -341,9 +379,25 @@ class Detector:
         if self._rides_on_movement(potential):
             return _ARTEFACT
         first, last = self._extent(potential)
-        if last - first > self._longest or self._crowd(potential) >= self._settings.crowd:
+        isolation_s, tonic_s = self._settings.isolation_s, self._settings.tonic_s
+        if (
+            last - first > self._longest
+            or self._crowd(potential, isolation_s, isolation_s) >= self._settings.crowd
+            or self._crowd(potential, tonic_s, isolation_s) >= self._settings.tonic
+            or self._comes_from_contraction(potential)
+        ):
             return _VOLUNTARY
         return 0
+
+    def _comes_from_contraction(self, potential: _Potential) -> bool:
+        """Whether the channel on which the event is largest is in a contraction: a neighbour's cross-talk."""
+        shapes = self._signal.span(potential.start, potential.stop)
+        largest = int(np.argmax(np.ptp(shapes, axis=1)))
+        first, last = self._tick_span(potential.start, potential.stop)
+        return bool((self._ticks.span(first, last)[largest] == _VOLUNTARY).any())
+
+    def _class_of_long(self, potential: _Potential) -> int:
+        return _ARTEFACT if self._rides_on_movement(potential) else _VOLUNTARY
 
     def _extent(self, potential: _Potential) -> tuple[int, int]:
         """First and last sample, plus one, whose energy exceeds a fraction of the peak."""
@@ -354,16 +408,17 @@ class Detector:
             potential.start + int(above[-1]) + 1 - lag, potential.start + 1
         )
 
-    def _crowd(self, potential: _Potential) -> float:
+    def _crowd(self, potential: _Potential, before_s: float, after_s: float) -> float:
         """How many other potentials of comparable size surround this one; a long one counts for several."""
-        reach = _samples(self._settings.isolation_s, self._stream.rate_hz)
+        start = potential.start - _samples(before_s, self._stream.rate_hz)
+        stop = potential.stop + _samples(after_s, self._stream.rate_hz)
         near = [
             p
             for p in self._potentials
             if p is not potential
             and p.channel == potential.channel
-            and p.start <= potential.stop + reach
-            and p.stop >= potential.start - reach
+            and p.start <= stop
+            and p.stop >= start
             and p.energy > _FRACTION * potential.energy
         ]
         return sum(max((p.stop - p.start) / self._longest, 1.0) for p in near)
@@ -371,14 +426,19 @@ class Detector:
     def _rides_on_movement(self, potential: _Potential) -> bool:
         """Whether the baseline moves more than the potential itself."""
         margin = self._longest
-        start, stop = potential.start - margin, potential.stop + margin
+        start, stop = (
+            max(potential.start, self._signal.end - self._slow.keep + margin) - margin,
+            potential.stop + margin,
+        )
         slow = self._slow.span(start, stop)[potential.channel]
         fast = self._signal.span(start, stop)[potential.channel]
-        return bool(np.ptp(slow) > _SLOW * np.ptp(fast)) and self._stream.sensor is not Sensor.ACC
+        moved, stepped = np.ptp(slow), abs(slow[-1] - slow[0])
+        return bool(moved > _SLOW * np.ptp(fast) or stepped > _STEP * np.ptp(fast))
 
     def _is_blind(self, potential: _Potential) -> bool:
-        margin = _samples(_BLIND_S, self._stream.rate_hz)
-        return bool(self._blind.span(potential.start - margin, potential.stop + margin).any())
+        before, after = (_samples(seconds, self._stream.rate_hz) for seconds in _BLIND_S)
+        first, last = self._extent(potential)
+        return bool(self._blind.span(first - before, last + after).any())
 
     def _is_marked(self, potential: _Potential) -> bool:
         first, last = self._tick_span(potential.start, potential.stop)
@@ -488,7 +548,7 @@ class _Past:
 
     def __init__(self, rows: int, keep: int) -> None:
         self._data = np.zeros((rows, 4 * keep))
-        self._keep = keep
+        self.keep = keep
         self.restart(0)
 
     @property
@@ -497,16 +557,16 @@ class _Past:
         return self._first + self._used
 
     def restart(self, index: int) -> None:
-        self._first = index - self._keep
-        self._used = self._keep
-        self._data[:, : self._keep] = 0
+        self._first = index - self.keep
+        self._used = self.keep
+        self._data[:, : self.keep] = 0
 
     def append(self, x: Signal) -> None:
         length = x.shape[1]
         if self._used + length > self._data.shape[1]:
-            self._data[:, : self._keep] = self._data[:, self._used - self._keep : self._used]
-            self._first += self._used - self._keep
-            self._used = self._keep
+            self._data[:, : self.keep] = self._data[:, self._used - self.keep : self._used]
+            self._first += self._used - self.keep
+            self._used = self.keep
         self._data[:, self._used : self._used + length] = x
         self._used += length
 

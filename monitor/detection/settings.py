@@ -22,6 +22,10 @@ class DetectorSettings:
     """How far around a twitch the muscle must be quiet."""
     crowd: int = 3
     """This many other potentials within `isolation_s` are a voluntary discharge, not a doublet or triplet."""
+    tonic_s: float = 3.0
+    """How far back slow voluntary discharges are looked for; units of a held muscle fire some times a second."""
+    tonic: int = 5
+    """This many other potentials within `tonic_s` are a held muscle."""
     hold_off_s: float = 0.5
     """How long after a contraction its last discharges are expected."""
     smallest_uv: float = 100.0

@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import find_peaks, resample_poly
+from scipy.signal import find_peaks, firwin, resample_poly
 
 Floats = NDArray[np.floating[Any]]
 
@@ -68,7 +69,7 @@ def measure(waveform: NDArray[np.floating[Any]], rate_hz: float, noise: float) -
         noise: standard deviation of the local noise, in the waveform's unit.
     """
     factor = max(math.ceil(_FINE_HZ / rate_hz), 1)
-    fine = resample_poly(np.asarray(waveform, float), factor, 1)
+    fine = resample_poly(np.asarray(waveform, float), factor, 1, window=_between_samples(factor))
     fine_hz = factor * rate_hz
     level = min(_LEVEL * noise, _LEVEL_MAX * float(np.abs(fine).max()))
     first, last = _extent(fine, level, fine_hz)
@@ -81,6 +82,12 @@ def measure(waveform: NDArray[np.floating[Any]], rate_hz: float, noise: float) -
         turns=_turns(potential, level * _TURN / _LEVEL),
         median_hz=_median_hz(potential, fine_hz, min(_BAND_HZ[1], 0.5 * rate_hz)),
     )
+
+
+@cache
+def _between_samples(factor: int) -> Floats:
+    """Interpolator over ten samples to each side, as scipy would design it anew each time."""
+    return np.asarray(firwin(20 * factor + 1, 1 / factor, window=("kaiser", 5.0)) if factor > 1 else [1.0])
 
 
 def _extent(x: Floats, level: float, rate_hz: float) -> tuple[int, int]:

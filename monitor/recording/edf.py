@@ -307,3 +307,32 @@ def _pieces(layout: _Layout, runs: Sequence[_Run], groups: Sequence[Group], seco
         raise RecordingError(
             f"{layout.path}: {error.strerror or error}", "Leave it in place until it is read"
         ) from error
+
+
+def read_annotations(path: Path, seconds: float = 60.0) -> list[tuple[str, float, float]]:
+    """What a person wrote into the file at `path`: text, onset and duration, both in seconds from its start.
+
+    Raises:
+        RecordingError: it cannot be read.
+        OSError: it cannot be opened.
+    """
+    with path.open("rb") as file:
+        layout = _layout(path, file)
+        if not _has_annotations(layout):
+            return []
+        begins = list(_onsets(layout, file))
+        records = max(1, int(seconds / layout.record_s))
+        written: list[tuple[str, float, float]] = []
+        for first in range(0, layout.records, records):
+            window = _load(layout, file, first, min(records, layout.records - first))
+            later_s = (begins[first] - begins[0]) * 1e-9  # edfio counts from the window's first record
+            try:
+                written += [(a.text, round(a.onset + later_s, 9), a.duration or 0.0) for a in window.annotations]
+            except ValueError as error:
+                raise RecordingError(f"{path.name}: its annotations are damaged", _REPAIR) from error
+    return written
+
+
+def _has_annotations(layout: _Layout) -> bool:
+    labels = (layout.header[_FIXED + 16 * i : _FIXED + 16 * (i + 1)].rstrip() for i in range(len(layout.sizes)))
+    return any(label in (b"EDF Annotations", b"BDF Annotations") for label in labels)
