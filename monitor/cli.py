@@ -7,6 +7,7 @@ Exit codes: 0 done, 1 failed at run time, 2 wrong usage or configuration. A faul
 from __future__ import annotations
 
 import asyncio
+import logging
 import platform
 import re
 import shutil
@@ -74,6 +75,8 @@ _UsageError: Any = typer.BadParameter.__mro__[1]  # click's own or, by version, 
 
 def main() -> None:
     """Run the command; turn faults into one line and an exit code."""
+    for library in ("bleak", "bumble"):  # what matters of their warnings, we say; to a person they are noise
+        logging.getLogger(library).addHandler(logging.NullHandler())
     try:
         exit_code = app(prog_name="fasciwatch", standalone_mode=False)
         with _open_ended(sys.stdout):

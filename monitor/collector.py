@@ -31,9 +31,9 @@ from numpy.typing import NDArray
 from firmware_interface.ble import Connected, LinkItem, Lost, Overflow, Radio
 from firmware_interface.decoder import Decoder
 from firmware_interface.errors import Fault
-from firmware_interface.samples import Gap, GapReason, Notification, SampleBlock, Sensor, Status, Stream
+from firmware_interface.samples import Gap, GapReason, Notification, SampleBlock, Status, Stream
 from monitor.clock import HostClock
-from monitor.detection.detector import Detector
+from monitor.detection import detector_for
 from monitor.detection.events import Analysed, Context, Event, State, Twitch
 from monitor.detection.settings import DetectorSettings
 from monitor.store import Observed, Record, Store, StoreError
@@ -345,7 +345,7 @@ class _Track:
 
     def __init__(self, stream: Stream, settings: DetectorSettings, absence: Sequence[int]) -> None:
         self.stream = stream
-        self._detector = Detector(stream, settings) if stream.sensor is Sensor.EMG else None
+        self._detector = detector_for(stream, settings)
         self._absence = absence
         self._gaps: deque[Gap] = deque()
         self._twitches = dict.fromkeys(stream.channels, 0)

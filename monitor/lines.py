@@ -56,6 +56,11 @@ def twitch(event: Twitch) -> Fields:
         "unit": str(event.unit),
         "snr": round(event.snr, 2),
         "confidence": round(event.confidence, 3),
+        "phases": event.phases,
+        "turns": event.turns,
+        "median_hz": None if event.median_hz is None else round(event.median_hz, 1),
+        "motor_unit": event.motor_unit,
+        "follows_s": None if event.follows_s is None else round(event.follows_s, 6),
         "amplitudes": {channel: round(amplitude, 4) for channel, amplitude in event.amplitudes},
     }
 

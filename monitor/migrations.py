@@ -84,6 +84,11 @@ MIGRATIONS: tuple[Migration, ...] = (
             waveform         BLOB NOT NULL,  -- float32, little endian
             waveform_start_s REAL NOT NULL,
             rate_hz          REAL NOT NULL,
+            phases           INTEGER,
+            turns            INTEGER,
+            median_hz        REAL,
+            motor_unit       INTEGER,        -- of its channel; NULL where it fits none
+            follows_s        REAL,           -- of a doublet: since the twitch before
             UNIQUE (onset_ns, device_id, channel)
         ) STRICT;
 

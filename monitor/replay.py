@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from firmware_interface.samples import Gap, Sensor, Stream
-from monitor.detection.detector import Detector
+from firmware_interface.samples import Gap, Stream
+from monitor.detection import TwitchDetector, detector_for
 from monitor.detection.events import Analysed, Context, State, Twitch
 from monitor.detection.settings import DetectorSettings
 from monitor.recording import Piece, Recording, RecordingError
@@ -46,13 +46,14 @@ def replay(recording: Recording, settings: DetectorSettings) -> Replay:
     Raises:
         RecordingError: none of its channels can be analysed, or the file was changed meanwhile.
     """
-    tracks = {s.name: _Track(s, settings) for s in recording.streams if s.sensor is Sensor.EMG}
+    detectors = {s.name: detector_for(s, settings) for s in recording.streams}
+    tracks = {s.name: _Track(s, d) for s in recording.streams if (d := detectors[s.name])}
     notes = [
         f"{', '.join(s.channels)}: {s.sensor}, not analysed" for s in recording.streams if s.name not in tracks
     ]
     if not tracks:
         raise RecordingError(
-            f"{recording.path.name} has no EMG channel", "Say --sensor emg where the file's labels mislead"
+            f"{recording.path.name} has no EMG or acceleration", "Say --sensor emg where the file's labels mislead"
         )
     for piece in recording.blocks():
         track = tracks.get(piece.stream.name)
@@ -66,9 +67,9 @@ def replay(recording: Recording, settings: DetectorSettings) -> Replay:
 
 
 class _Track:
-    def __init__(self, stream: Stream, settings: DetectorSettings) -> None:
+    def __init__(self, stream: Stream, detector: TwitchDetector) -> None:
         self._stream = stream
-        self._detector = Detector(stream, settings)
+        self._detector = detector
         self._recorded_s = 0.0
         self._analysable_s = [0.0] * len(stream.channels)
         self.events: list[Twitch | Context] = []

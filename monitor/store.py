@@ -535,12 +535,17 @@ def _twitch_values(twitch: Twitch) -> tuple[object, ...]:
         twitch.waveform.astype("<f4").tobytes(),
         twitch.waveform_start_s,
         twitch.rate_hz,
+        twitch.phases,
+        twitch.turns,
+        twitch.median_hz,
+        twitch.motor_unit,
+        twitch.follows_s,
     )
 
 
 def _twitch(values: list[Any]) -> Twitch:
     channel, onset_ns, duration_s, peak, peak_to_peak, unit, snr, confidence, *shape = values
-    amplitudes, waveform, waveform_start_s, rate_hz = shape
+    amplitudes, waveform, waveform_start_s, rate_hz, *measures = shape
     return Twitch(
         channel,
         onset_ns,
@@ -554,6 +559,7 @@ def _twitch(values: list[Any]) -> Twitch:
         np.frombuffer(waveform, "<f4"),
         waveform_start_s,
         rate_hz,
+        *measures,
     )
 
 
@@ -621,8 +627,9 @@ _SELECT_SINCE = "SELECT begun_ns, last_ns FROM session WHERE begun_ns >= ? ORDER
 
 _INSERT_TWITCH = """
     INSERT INTO twitch (device_id, channel, onset_ns, duration_s, peak, peak_to_peak, unit, snr, confidence,
-                        amplitudes, waveform, waveform_start_s, rate_hz)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                        amplitudes, waveform, waveform_start_s, rate_hz, phases, turns, median_hz,
+                        motor_unit, follows_s)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (onset_ns, device_id, channel) DO NOTHING
 """
 
@@ -663,7 +670,8 @@ _SELECT_DEVICES = """
 
 _SELECT_TWITCHES = """
     SELECT device_id, channel, onset_ns, duration_s, peak, peak_to_peak, unit, snr, confidence,
-           amplitudes, waveform, waveform_start_s, rate_hz
+           amplitudes, waveform, waveform_start_s, rate_hz, phases, turns, median_hz,
+           motor_unit, follows_s
     FROM twitch
     WHERE onset_ns >= :since AND onset_ns < :until
       AND (:device IS NULL OR device_id = :device) AND (:channel IS NULL OR channel = :channel)

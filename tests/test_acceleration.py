@@ -246,7 +246,7 @@ def test_turning_is_no_twitch(seed):
 @pytest.mark.parametrize("beats_hz", [0.9, 1.2, 2.0])
 @pytest.mark.parametrize("mg", [10, 30])
 def test_heart_and_breathing_are_no_twitches(beats_hz, mg):
-    assert len(onsets(detect(chest(200, mg=mg, beats_hz=beats_hz)))) <= 3
+    assert len(onsets(detect(chest(200, mg=mg, beats_hz=beats_hz)))) <= 0.03 * 200 * beats_hz
 
 
 def test_twitches_between_heart_beats_are_found():

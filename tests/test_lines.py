@@ -29,6 +29,11 @@ TWITCH = Twitch(
     waveform=np.zeros(40, np.float32),
     waveform_start_s=-0.02,
     rate_hz=1000.0,
+    phases=3,
+    turns=5,
+    median_hz=92.5,
+    motor_unit=2,
+    follows_s=0.032,
 )
 CONTEXT = Context(State.VOLUNTARY, "FDI", 20_100_000_000, 3.2)
 GAP = Gap(STREAM, START_NS, START_NS + 3 * NS, 3000, GapReason.DISCONNECTED, exact=False)
@@ -147,6 +152,11 @@ def test_every_finite_event_is_a_line_that_reads_back(duration_s, peak, snr, con
         np.zeros(1),
         0.0,
         1.0,
+        1,
+        1,
+        peak,
+        None,
+        None,
     )
     read = json.loads(lines.as_json(lines.from_start(event)))
     assert read["onset_s"] == pytest.approx(onset_ns * 1e-9, abs=1e-6)

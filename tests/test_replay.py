@@ -154,10 +154,10 @@ def edf(path, *labels_and_units):
     return path
 
 
-def test_a_file_without_emg_is_refused_with_a_remedy(tmp_path):
-    """Acceleration alone: one line, naming the file, and what to do."""
-    with pytest.raises(RecordingError, match=r"acc\.edf has no EMG channel") as caught:
-        replay(read(edf(tmp_path / "acc.edf", ("Acc X", "g"), ("Acc Y", "g"))), SETTINGS)
+def test_a_file_of_an_ecg_alone_is_refused_with_a_remedy(tmp_path):
+    """Nothing to find twitches in: one line, naming the file, and what to do."""
+    with pytest.raises(RecordingError, match=r"ecg\.edf has no EMG or acceleration") as caught:
+        replay(read(edf(tmp_path / "ecg.edf", ("ECG", "uV"))), SETTINGS)
     assert "--sensor emg" in caught.value.remedy
 
 

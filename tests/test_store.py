@@ -52,6 +52,11 @@ TWITCH = Twitch(
     waveform=np.arange(60, dtype=np.float32),
     waveform_start_s=-0.02,
     rate_hz=500.0,
+    phases=3,
+    turns=5,
+    median_hz=92.5,
+    motor_unit=2,
+    follows_s=0.032,
 )
 CONTEXT = Context(State.VOLUNTARY, "FDI", NOW, 2.5)
 GAP = Gap(EMG, NOW, NOW + S, 500, GapReason.LOST)
@@ -219,6 +224,11 @@ TWITCHES = st.builds(
     waveform=WAVEFORMS,
     waveform_start_s=FLOATS,
     rate_hz=FLOATS,
+    phases=st.none() | st.integers(0, 100),
+    turns=st.none() | st.integers(0, 100),
+    median_hz=st.none() | FINITE,
+    motor_unit=st.none() | st.integers(1, 99),
+    follows_s=st.none() | FINITE,
 )
 CONTEXTS = st.builds(Context, st.sampled_from(State), NAMES, TIMES, st.floats(0, 1e6))
 GAPS = st.builds(Gap, STREAMS, TIMES, TIMES, st.integers(0, 2**62), st.sampled_from(GapReason), st.booleans())

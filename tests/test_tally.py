@@ -16,7 +16,23 @@ SITES = ("FDI", "calf")
 
 def twitch(channel, onset_ns):
     return Twitch(
-        channel, onset_ns, 0.01, 50.0, 90.0, Unit.MICROVOLT, 20.0, 0.9, ((channel, 90.0),), np.zeros(9), -0.02, 1e3
+        channel,
+        onset_ns,
+        0.01,
+        50.0,
+        90.0,
+        Unit.MICROVOLT,
+        20.0,
+        0.9,
+        ((channel, 90.0),),
+        np.zeros(9),
+        -0.02,
+        1e3,
+        2,
+        3,
+        90.0,
+        None,
+        None,
     )
 
 

@@ -26,8 +26,10 @@ from scipy.stats import chi2
 from firmware_interface.samples import SampleBlock, Sensor, Stream, Timebase, Unit
 from monitor.detection.conditioning import BandPass, MainsCanceller, Signal, Whitener, frame_length
 from monitor.detection.events import Analysed, Context, Event, State, Twitch
+from monitor.detection.motor_units import MotorUnits
 from monitor.detection.noise import NoiseFloor
 from monitor.detection.settings import DetectorSettings
+from monitor.detection.shape import measure
 
 _BRIDGE_S = 0.25
 """A lost packet or two; longer, and a straight line says nothing about the signal."""
@@ -44,6 +46,8 @@ _FRACTION = 0.1
 """Duration is measured where the energy exceeds this share of its peak: a third of the amplitude."""
 _MERGE_S = 0.008
 _PAST_S = 2.0
+_DOUBLET_S = 0.11
+"""Kleine 2012: a motor unit's second discharge comes after 10 to 110 ms."""
 _SLOW = 2.5
 """Excursion of the baseline over that of the potential, from which it is movement. Potentials of 5 to 37 ms lose
 at most as much below the high-pass as they keep."""
@@ -106,6 +110,8 @@ class Detector:
         self._blind = _Past(1, past)
         self._ticks = _Past(channels, 4 * past // self._tick)
         self._levels = _Past(channels, _samples(_TRACE_S, rate_hz) // self._tick)
+        self._units = MotorUnits()
+        self._last_onset_ns: list[int | None] = [None] * channels
         self._potentials: list[_Potential] = []
         self._open: list[_Potential | None] = [None] * channels
         self._contexts: list[Context | None] = [None] * channels
@@ -326,9 +332,9 @@ class Detector:
             self._mark(potential, self._class_of_long(potential))
         ready = [p for p in ready if not p.closed]
         ready = [part for potential in ready for part in self._split(potential)]
-        for potential in sorted(ready, key=lambda p: -p.energy / p.threshold):
-            if not potential.closed:
-                self._decide(potential)
+        largest_first = sorted(ready, key=lambda p: -p.energy / p.threshold)
+        found = [p for p in largest_first if not p.closed and self._is_twitch(p)]
+        self._events += [self._measure(p) for p in sorted(found, key=lambda p: p.start)]
         past_s = self._settings.tonic_s + 2 * self._settings.isolation_s
         keep = front - _samples(past_s, self._stream.rate_hz) - self._frame
         self._potentials = [p for p in self._potentials if p.stop > keep or not p.closed]
@@ -360,7 +366,8 @@ class Detector:
         self._potentials += parts
         return parts
 
-    def _decide(self, potential: _Potential) -> None:
+    def _is_twitch(self, potential: _Potential) -> bool:
+        """Decide a potential together with those of other channels at the same time; mark what is no twitch."""
         together = [p for p in self._potentials if not p.closed and self._overlap(p, potential)]
         for p in together:
             p.closed = True
@@ -368,8 +375,7 @@ class Detector:
         if code:
             for p in together:
                 self._mark(p, code)
-        elif not self._is_blind(potential) and not self._is_marked(potential):
-            self._events.append(self._measure(potential))
+        return not code and not self._is_blind(potential) and not self._is_marked(potential)
 
     def _overlap(self, a: _Potential, b: _Potential) -> bool:
         return a.start <= b.stop + self._merge and b.start <= a.stop + self._merge
@@ -455,19 +461,29 @@ class Detector:
         order = np.argsort(-peaks)
         peak = float(np.abs(shapes[c, margin:]).max())
         ratio = potential.energy / potential.threshold
+        noise = float(self.noise[c])
+        shape = measure(shapes[c], rate_hz, noise)
+        onset_ns = self._time_ns(onset)
+        before = self._last_onset_ns[c]
+        self._last_onset_ns[c] = onset_ns
         return Twitch(
             channel=self._stream.channels[c],
-            onset_ns=self._time_ns(onset),
+            onset_ns=onset_ns,
             duration_s=(last - onset) / rate_hz,
             peak=peak,
             peak_to_peak=float(peaks[c]),
             unit=self._stream.unit,
-            snr=peak / float(self.noise[c]),
+            snr=peak / noise,
             confidence=float(1 - 0.5 / max(ratio, 1.0)),
             amplitudes=tuple((self._stream.channels[i], float(peaks[i])) for i in order),
             waveform=shapes[c].astype(np.float32),
             waveform_start_s=-margin / rate_hz,
             rate_hz=rate_hz,
+            phases=shape.phases,
+            turns=shape.turns,
+            median_hz=shape.median_hz,
+            motor_unit=self._units.feed(self._stream.channels[c], shapes[c], rate_hz, noise, onset_ns),
+            follows_s=_follows_s(before, onset_ns),
         )
 
     def _onset(self, potential: _Potential, first: int) -> int:
@@ -580,6 +596,12 @@ class _Past:
     def raise_to(self, row: int, start: int, stop: int, value: float) -> None:
         part = self.span(start, stop)[row]
         np.maximum(part, value, out=part)
+
+
+def _follows_s(before_ns: int | None, onset_ns: int) -> float | None:
+    """Seconds since the twitch before, if that makes them a doublet."""
+    apart_s = math.inf if before_ns is None else (onset_ns - before_ns) * 1e-9
+    return apart_s if 0 <= apart_s <= _DOUBLET_S else None
 
 
 def _samples(seconds: float, rate_hz: float) -> int:

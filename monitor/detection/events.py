@@ -52,6 +52,16 @@ class Twitch:
     """Time of the waveform's first sample, seconds relative to the onset (negative)."""
     rate_hz: float
     """Samples a second of the waveform."""
+    phases: int | None
+    """Baseline crossings plus one, as in clinical EMG: see `shape.py`. None for acceleration, as the next two."""
+    turns: int | None
+    """Reversals of direction that exceed noise."""
+    median_hz: float | None
+    """Half of the power is below."""
+    motor_unit: int | None
+    """Which of the channel's units it is by its shape; None where it fits none, or none yet."""
+    follows_s: float | None
+    """Time since the twitch before on this channel, where that is at most 0.11 s: a doublet or multiplet."""
 
 
 @dataclass(frozen=True, slots=True)
