@@ -42,6 +42,7 @@ from monitor.detection.events import Context, Twitch
 from monitor.live import READER_LEFT, Lines, Screen, View, hang_up
 from monitor.recording import read
 from monitor.replay import replay as replayed
+from monitor.score import marked, read_truth, scored
 from monitor.store import DATABASE, Archive, Session, Store, StoreError, Summary, database_version
 
 CODECS: tuple[type[Codec], ...] = (OpenProfile,)
@@ -195,6 +196,23 @@ def replay(
         for s in result.summaries
     )
     _print_table(("channel", "recorded s", "analysable s", "twitches", "a minute"), rows)
+
+
+@app.command()
+def score(
+    recording: Annotated[Path, typer.Argument(help="EDF, BDF, XDF or CSV.", show_default=False)],
+    truth: Annotated[Path | None, typer.Option(help="CSV of kind,onset_s,duration_s; else EDF+ notes.")] = None,
+    config_file: ConfigFile = None,
+    json_lines: Json = False,
+) -> None:
+    """Compare what is found in a recording with a person's own marks."""
+    opened = read(recording)
+    marks = read_truth(truth) if truth else marked(opened)
+    for result in scored(opened, marks, config.load(config_file).detection):
+        if json_lines:
+            _print(lines.as_json(result.fields()))
+        else:
+            _print_table((str(result.sensor), ""), result.rows())
 
 
 @app.command()

@@ -229,7 +229,7 @@ def _row(channel: ChannelView) -> tuple[RenderableType, ...]:
     word, colour = _STATES[channel.state]
     minutes = channel.analysable_s / 60
     rate = f"{channel.twitches / minutes:.1f}" if minutes > 0.25 else "–"
-    noise = f"{channel.noise:.1f} {channel.unit}" if np.isfinite(channel.noise) else "–"
+    noise = f"{channel.noise:.2g} {channel.unit}" if np.isfinite(channel.noise) else "–"
     return channel.label, Text(word, style=colour), noise, _Trace(channel, colour), str(channel.twitches), rate
 
 
