@@ -77,7 +77,7 @@ _UsageError: Any = typer.BadParameter.__mro__[1]  # click's own or, by version, 
 def main() -> None:
     """Run the command; turn faults into one line and an exit code."""
     for library in ("bleak", "bumble"):  # what matters of their warnings, we say; to a person they are noise
-        logging.getLogger(library).addHandler(logging.NullHandler())
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     try:
         exit_code = app(prog_name="fasciwatch", standalone_mode=False)
         with _open_ended(sys.stdout):

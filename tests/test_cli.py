@@ -105,7 +105,7 @@ class Demo:
         return self.ended()
 
     def ended(self):
-        code = self.process.wait(30)
+        code = self.process.wait(LONG_S)
         for thread in self._threads:
             thread.join(5)
         return code
