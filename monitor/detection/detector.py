@@ -386,14 +386,11 @@ class Detector:
             return _ARTEFACT
         first, last = self._extent(potential)
         isolation_s, tonic_s = self._settings.isolation_s, self._settings.tonic_s
-        if (
-            last - first > self._longest
-            or self._crowd(potential, isolation_s, isolation_s) >= self._settings.crowd
-            or self._crowd(potential, tonic_s, isolation_s) >= self._settings.tonic
-            or self._comes_from_contraction(potential)
-        ):
+        near = self._crowd(potential, isolation_s, isolation_s)
+        held = near and self._crowd(potential, tonic_s, isolation_s) >= self._settings.tonic
+        if last - first > self._longest or near >= self._settings.crowd or held:
             return _VOLUNTARY
-        return 0
+        return _VOLUNTARY if self._comes_from_contraction(potential) else 0
 
     def _comes_from_contraction(self, potential: _Potential) -> bool:
         """Whether the channel on which the event is largest is in a contraction: a neighbour's cross-talk."""
