@@ -1,6 +1,6 @@
 """Makes docs/live.svg, the picture in the README: the live view after half a minute of the demo.
 
-    python docs/picture.py
+python docs/picture.py
 """
 
 from __future__ import annotations

@@ -43,6 +43,7 @@ _COMMIT_S = 1.0
 _WAITING_MAX = 200_000
 """Records kept in memory while the store refuses them: hours of twitches, some hundred megabytes at worst."""
 _STATUS_EVERY_NS = 60_000_000_000
+_NEWS_NS = 1_000_000_000
 _ABSENT = GapReason.STOPPED, GapReason.DISCONNECTED
 
 _T = TypeVar("_T")
@@ -336,8 +337,13 @@ class Watch:
     def _say(self, records: Sequence[Record], track: _Track) -> None:
         self._collector.keep(self._id, records)
         for record in records:
-            if isinstance(record, Twitch | Context) or (isinstance(record, Gap) and track.is_news(record)):
+            if isinstance(record, Twitch | Context) or (isinstance(record, Gap) and self._is_news(record, track)):
                 self._collector.tell(self._name, record)
+
+    def _is_news(self, gap: Gap, track: _Track) -> bool:
+        """Whether a person should be told when it happens: not of a packet lost now and then, nor for each of
+        the streams that stand still together."""
+        return gap.end_ns - gap.start_ns > _NEWS_NS and track is next(iter(self._tracks.values()))
 
 
 class _Track:
@@ -384,10 +390,6 @@ class _Track:
             )
             for c, label in enumerate(self.stream.channels)
         ]
-
-    def is_news(self, gap: Gap) -> bool:
-        """Whether a person should be told of the gap when it happens: a packet lost now and then is none."""
-        return self._detector is not None and gap.end_ns - gap.start_ns > 1_000_000_000
 
     def _absent(self, until_ns: int) -> Iterator[Gap]:
         """Before the first samples: monitoring was stopped, or it ran without the device, in turns."""

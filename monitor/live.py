@@ -29,7 +29,7 @@ from rich.table import Table
 from rich.text import Text
 
 from firmware_interface.ble import Connected, Lost
-from firmware_interface.samples import Gap
+from firmware_interface.samples import Gap, Unit
 from monitor import lines
 from monitor.collector import ChannelView, Collector, DeviceView, Told
 from monitor.detection.events import Context, State, Twitch
@@ -229,8 +229,21 @@ def _row(channel: ChannelView) -> tuple[RenderableType, ...]:
     word, colour = _STATES[channel.state]
     minutes = channel.analysable_s / 60
     rate = f"{channel.twitches / minutes:.1f}" if minutes > 0.25 else "–"
-    noise = f"{channel.noise:.2g} {channel.unit}" if np.isfinite(channel.noise) else "–"
-    return channel.label, Text(word, style=colour), noise, _Trace(channel, colour), str(channel.twitches), rate
+    return (
+        channel.label,
+        Text(word, style=colour),
+        _noise(channel),
+        _Trace(channel, colour),
+        str(channel.twitches),
+        rate,
+    )
+
+
+def _noise(channel: ChannelView) -> str:
+    if not np.isfinite(channel.noise):
+        return "–"
+    in_mg = channel.unit == Unit.G  # a thousandth of it is usual
+    return f"{channel.noise * 1e3:.2g} mg" if in_mg else f"{channel.noise:.2g} {channel.unit}"
 
 
 def _bars(trace: NDArray[np.float64], noise: float, width: int) -> str:

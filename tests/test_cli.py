@@ -54,7 +54,6 @@ class Demo:
         self.folder = folder
         self.out, self.err = [], []
         command = [PROGRAM, "demo", "--data", folder, *options]
-        self.began = time.monotonic()
         self._hung_up = threading.Event()
         if terminal:
             command = [sys.executable, "-c", _AS_IN_A_TERMINAL, *command]
@@ -90,8 +89,9 @@ class Demo:
         self._hung_up.set()
 
     def until(self, condition):
+        deadline = time.monotonic() + LONG_S
         while not condition(self):
-            assert time.monotonic() - self.began < LONG_S, (self.out, self.err)
+            assert time.monotonic() < deadline, (self.out, self.err)
             assert self.process.poll() is None, (self.out, self.err)
             time.sleep(0.02)
         return self
@@ -441,7 +441,9 @@ def test_the_table_of_events_is_that_of_the_lines(interrupted, capfd):
     demo, _ = interrupted
     code, out, _ = say(capfd, "events", "--data", demo.folder)
     assert code == 0
-    rows = [(row[21:].split()[2], *re.search(r"(\S+) uV +(\d+) ", row).groups()) for row in out.splitlines()[1:]]
+    rows = [
+        (row[21:].split()[2], *re.search(r"(\S+) (?:uV|g) +(\d+) ", row).groups()) for row in out.splitlines()[1:]
+    ]
     printed = [e for e in objects("".join(demo.out)) if e["type"] == "twitch"]
     said = [(e["channel"], f"{e['peak_to_peak']:.3g}", f"{e['duration_s'] * 1e3:.0f}") for e in printed]
     assert sorted(rows) == sorted(said)
@@ -495,7 +497,7 @@ def test_status_for_programs_and_people(interrupted, capfd):
     assert (code, err, status["running"]) == (0, "", False)
     (device,) = status["devices"]
     assert (device["device"], device["battery_percent"]) == ("fasciwatch demo", 100)
-    assert {c["channel"] for c in device["channels"]} == {"biceps", "triceps", "FCR", "FDI"}
+    assert {c["channel"] for c in device["channels"]} >= {"biceps", "triceps", "FCR", "FDI"}
     twitches = len([e for e in objects("".join(demo.out)) if e["type"] == "twitch"])
     assert sum(c["twitches"] for c in device["channels"]) == twitches
     code, out, err = say(capfd, "status", "--data", demo.folder)

@@ -499,7 +499,7 @@ async def test_a_device_whose_streams_change_in_a_session(setting, air):
             await setting.radio.until(lambda: len(setting.radio.of(Connected)) == 2)
             await setting.radio.hears(1)
     account = setting.account()
-    assert {m.channel for m in account.minutes} == {"biceps", "FDI", "EDC"}
+    assert {m.channel for m in account.minutes} >= {"biceps", "FDI", "EDC"}
     assert account.reasons() == {GapReason.DISCONNECTED}
     assert account.observed() > account.observed("EDC") > 600
     before, after, *_ = account.of("emg")

@@ -26,6 +26,7 @@ from monitor.live import Lines, Screen
 from monitor.store import Store
 
 CHANNELS = ("biceps", "triceps", "brachioradialis", "FDI")
+ROWS = *CHANNELS, "x", "y", "z"
 
 
 class Heard:
@@ -95,25 +96,27 @@ def test_nothing_wraps_or_is_cut(collector, width):
     assert not [line for line in lines if "…" in line]
     assert lines[0].startswith("╭─ armband ─")
     assert re.split(r"  +", lines[1].strip("│ ")) == ["now", "noise", "last 6 s", "twitches", "a minute"]
-    for line, channel in zip(lines[2:6], CHANNELS, strict=True):
-        row = r"│ +(\S+) +(rest|voluntary|artefact|bad contact) +\d+\.\d uV +([▁▂▃▄▅▆▇█]+) +(\d+) +(\d+\.\d|–) +│"
+    for line, channel in zip(lines[2:9], ROWS, strict=True):
+        now = r"(rest|voluntary|artefact|bad contact) +\d\.?\d+ (?:uV|mg)"
+        row = rf"│ +(\S+) +{now} +([▁▂▃▄▅▆▇█]+) +(\d+) +(\d+\.\d|–) +│"
         label, _, bars, _, _ = re.fullmatch(row, line).groups()
         assert label == channel
         assert 15 <= len(bars) <= 60
-    assert re.match(r"╰─ streaming · battery 87 % · loss \d\.\d % ─+╯", lines[6])
+    assert re.match(r"╰─ streaming · battery 87 % · loss \d\.\d % ─+╯", lines[9])
     assert lines[-1] == "Ctrl-C ends"
-    assert [line for line in lines[7:-1] if re.match(r"\d\d:\d\d:\d\d twitch on \w+: ", line)]
+    assert [line for line in lines[10:-1] if re.match(r"\d\d:\d\d:\d\d twitch on \w+: ", line)]
     assert len(lines) <= 24
 
 
 def test_twitches_and_rates_are_those_that_were_said(collector):
     said = [what.channel for _, what in collector.told if isinstance(what, Twitch)]
     view = collector.collector.views()[0]
-    assert {channel.label: channel.twitches for channel in view.channels} == {c: said.count(c) for c in CHANNELS}
+    assert {channel.label: channel.twitches for channel in view.channels} == {c: said.count(c) for c in ROWS}
     assert len(said) > 5
     lines = drawn(screen_after(collector), 80)
-    for line, channel in zip(lines[2:6], view.channels, strict=True):
-        assert line.split()[-2] == f"{60 * channel.twitches / channel.analysable_s:.1f}"
+    for line, channel in zip(lines[2:9], view.channels, strict=True):
+        rate = f"{60 * channel.twitches / channel.analysable_s:.1f}" if channel.analysable_s > 15 else "–"
+        assert line.split()[-3:-1] == [str(channel.twitches), rate]
 
 
 def test_bars_show_the_newest_on_the_right_and_all_six_seconds():
@@ -152,8 +155,8 @@ def test_long_news_is_one_line(collector):
     screen = Screen(collector.collector, Console())
     screen.tell("armband", Lost(GapReason.DISCONNECTED, 0, "why " * 40))
     lines = drawn(screen, 80)
-    assert lines[7].endswith("…")
-    assert lines[8] == "Ctrl-C ends"
+    assert lines[10].endswith("…")
+    assert lines[11] == "Ctrl-C ends"
 
 
 def events(collector):

@@ -21,13 +21,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2
+from scipy.special import chdtri, gammaincinv
 
 from firmware_interface.samples import SampleBlock, Sensor, Stream, Timebase, Unit
 from monitor.detection.conditioning import BandPass, MainsCanceller, Signal, Whitener, frame_length
 from monitor.detection.events import Analysed, Context, Event, State, Twitch
 from monitor.detection.motor_units import MotorUnits
-from monitor.detection.noise import NoiseFloor
+from monitor.detection.noise import FLOOR_QUANTILE, NoiseFloor
 from monitor.detection.settings import DetectorSettings
 from monitor.detection.shape import measure
 
@@ -97,7 +97,7 @@ class Detector:
         self._frame = frame_length(rate_hz)
         self._tick = self._frame // 2
         self._smooth = max(round(math.log2(_ENERGY_S[stream.sensor] * rate_hz)), 0)
-        self._threshold, self._quantile = _noise_levels(settings, stream, 1 << self._smooth, self._tick)
+        self._threshold = _threshold(settings, stream, 1 << self._smooth, self._tick)
         self._band_pass = BandPass(stream.sensor, rate_hz)
         self._mains = MainsCanceller(rate_hz, channels) if stream.sensor is not Sensor.ACC else None
         self._whitener = Whitener(channels)
@@ -605,12 +605,12 @@ def _samples(seconds: float, rate_hz: float) -> int:
     return max(round(seconds * rate_hz), 1)
 
 
-def _noise_levels(settings: DetectorSettings, stream: Stream, window: int, tick: int) -> tuple[float, float]:
-    """Over the mean energy of Gaussian noise: the threshold, relative to the floor, and the floor itself.
+def _threshold(settings: DetectorSettings, stream: Stream, window: int, tick: int) -> float:
+    """Of the energy, relative to the noise floor.
 
     The mean square of n independent samples is chi-square distributed with n degrees of freedom.
     """
     trials = 60 * stream.rate_hz / window
-    threshold = float(chi2.isf(settings.false_alarms_per_min / trials, window)) / window
-    floor = float(chi2.ppf(0.25, tick)) / tick
-    return _REAL_NOISE * threshold / floor, floor
+    crossing = chdtri(window, settings.false_alarms_per_min / trials) / window
+    floor = 2 * gammaincinv(tick / 2, FLOOR_QUANTILE) / tick
+    return float(_REAL_NOISE * crossing / floor)

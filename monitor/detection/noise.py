@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _WINDOW_TICKS = 320
-_QUANTILE = 0.25
+FLOOR_QUANTILE = 0.25
 _ACTIVE = 4.0
 """Energy over the floor from which a tick is taken as active: twice the amplitude."""
 _ACTIVE_ONE_IN = 8
@@ -49,6 +49,6 @@ class NoiseFloor:
             self._ring[rows, self._written[rows] % _WINDOW_TICKS] = tick[rows]
             self._written[rows] += 1
         heard = np.minimum(self._written, _WINDOW_TICKS)
-        rank = np.maximum((heard * _QUANTILE).astype(int) - 1, 0)
+        rank = np.maximum((heard * FLOOR_QUANTILE).astype(int) - 1, 0)
         self.energy = np.sort(self._ring, axis=1)[np.arange(len(rank)), rank]
         self.energy[heard == 0] = np.nan
