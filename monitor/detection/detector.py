@@ -38,8 +38,12 @@ _BLIND_S = (0.010, 0.003)
 after it."""
 _ENERGY_S = {Sensor.EMG: 0.016, Sensor.ECG: 0.016, Sensor.ACC: 0.08}
 """Window of the energy: about the length of one phase of what is sought."""
-_REAL_NOISE = 2.0
+_REAL_NOISE = 1.8
 """Skin noise over a Gaussian one of the same floor, in energy: it comes and goes (evoked and armband rest)."""
+_CREST_QUANTILE = 0.8
+"""Crests of ticks follow how restless the noise is; twitches fill fewer than a fifth of the ticks."""
+_OVERLAP = 2.5
+"""Overlapping windows in a stretch that count as independent, over those that just fit (by simulation)."""
 _RELEASE = 0.35
 """A run ends where the energy falls below this share of the threshold: hysteresis."""
 _FRACTION = 0.1
@@ -97,11 +101,12 @@ class Detector:
         self._frame = frame_length(rate_hz)
         self._tick = self._frame // 2
         self._smooth = max(round(math.log2(_ENERGY_S[stream.sensor] * rate_hz)), 0)
-        self._threshold = _threshold(settings, stream, 1 << self._smooth, self._tick)
+        self._over_floor, self._over_crests = _thresholds(settings, stream, 1 << self._smooth, self._tick)
         self._band_pass = BandPass(stream.sensor, rate_hz)
         self._mains = MainsCanceller(rate_hz, channels) if stream.sensor is not Sensor.ACC else None
         self._whitener = Whitener(channels)
         self._floor = NoiseFloor(channels)
+        self._crests = NoiseFloor(channels, _CREST_QUANTILE)
         self._usual_mains = np.full(channels, np.nan)
         per_unit = {Unit.MICROVOLT: 1.0, Unit.MILLIVOLT: 1e-3}.get(stream.unit, math.inf)
         self._smallest = settings.smallest_uv * per_unit
@@ -246,7 +251,9 @@ class Detector:
         ticks = (white * white).reshape(len(white), 2, -1).mean(axis=2)
         quiet = ~(ticks > _QUIET * self._floor.energy[:, None]).any(axis=1)
         self._whitener.learn(lead, quiet & heard.all() & contact)
-        self._floor.feed(ticks, heard.reshape(2, -1).all(axis=1) & contact[:, None])
+        usable = heard.reshape(2, -1).all(axis=1) & contact[:, None]
+        self._floor.feed(ticks, usable)
+        self._crests.feed(self._energy.last(self._frame).reshape(len(white), 2, -1).max(axis=2), usable)
 
     def _smoothed(self, white: Signal) -> Signal:
         """Mean square over the window that ends at each sample, by doubling: the same bits for any cutting."""
@@ -276,7 +283,7 @@ class Detector:
         """Runs of energy over the threshold, down to the release level on both sides, in the newest frame."""
         start = self._signal.end - self._frame
         energy = self._energy.last(self._frame)
-        threshold = self._floor.energy * self._threshold
+        threshold = np.maximum(self._floor.energy * self._over_floor, self._crests.energy * self._over_crests)
         loud = (energy > threshold[:, None]) & self._floor.warm[:, None]
         running = np.array([run is not None for run in self._open])
         for channel in np.flatnonzero(loud.any(axis=1) | running):
@@ -605,12 +612,15 @@ def _samples(seconds: float, rate_hz: float) -> int:
     return max(round(seconds * rate_hz), 1)
 
 
-def _threshold(settings: DetectorSettings, stream: Stream, window: int, tick: int) -> float:
-    """Of the energy, relative to the noise floor.
+def _thresholds(settings: DetectorSettings, stream: Stream, window: int, tick: int) -> tuple[float, float]:
+    """Of the energy: relative to the noise floor, and to the usual crests of ticks.
 
-    The mean square of n independent samples is chi-square distributed with n degrees of freedom.
+    The mean square of n independent samples is chi-square distributed with n degrees of freedom; the crest of a
+    tick is the largest of as many as fit in it.
     """
     trials = 60 * stream.rate_hz / window
-    crossing = chdtri(window, settings.false_alarms_per_min / trials) / window
+    crossing = _REAL_NOISE * chdtri(window, settings.false_alarms_per_min / trials) / window
     floor = 2 * gammaincinv(tick / 2, FLOOR_QUANTILE) / tick
-    return float(_REAL_NOISE * crossing / floor)
+    fitting = max(_OVERLAP * tick / window, 1.0)
+    crest = 2 * gammaincinv(window / 2, _CREST_QUANTILE ** (1 / fitting)) / window
+    return float(crossing / floor), float(crossing / crest)

@@ -22,9 +22,10 @@ _WARM_TICKS = 2
 
 
 class NoiseFloor:
-    """Running lower quartile of tick energy, a channel each."""
+    """Running quantile of tick energy, a channel each; the lower quartile unless told otherwise."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, quantile: float = FLOOR_QUANTILE) -> None:
+        self._quantile = quantile
         self._ring = np.full((channels, _WINDOW_TICKS), np.inf)
         self._written = np.zeros(channels, int)
         self._active = np.zeros(channels, int)
@@ -49,6 +50,6 @@ class NoiseFloor:
             self._ring[rows, self._written[rows] % _WINDOW_TICKS] = tick[rows]
             self._written[rows] += 1
         heard = np.minimum(self._written, _WINDOW_TICKS)
-        rank = np.maximum((heard * FLOOR_QUANTILE).astype(int) - 1, 0)
+        rank = np.maximum((heard * self._quantile).astype(int) - 1, 0)
         self.energy = np.sort(self._ring, axis=1)[np.arange(len(rank)), rank]
         self.energy[heard == 0] = np.nan
