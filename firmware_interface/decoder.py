@@ -4,7 +4,8 @@ Rules:
 
 * Every sample that the device numbered is delivered once, in order, or lies in a gap. Their sum is exact:
   received + missing = sent, up to the last packet received.
-* Sample times never run backwards and never overlap, whatever the clock fit does.
+* Sample times never run backwards and never overlap, whatever the clock fit does; only a UTC that is set back,
+  which a gap says, takes them along.
 * A malformed payload is counted and skipped; what it carried shows up as a gap at the next good packet.
 * Nothing here knows which family it reads: that is the codec's.
 """
@@ -127,6 +128,7 @@ class _Track:
         self._shift = 0  # from the device's count to ours, which a restart does not set back
         self._next: int | None = None
         self._end_ns: int | None = None
+        self._end_running_ns = 0  # the same by the arrival clock, which no setting of UTC changes
         self._sequence: int | None = None
         self._reason: GapReason | None = None
         self._anchored = False
@@ -160,16 +162,18 @@ class _Track:
         start_ns, period_ns = self._time(packet, position, arrival_ns)
         gap = self._gap(packet, position, start_ns)
         self._next, self._end_ns = position + length, start_ns + round(length * period_ns)
+        self._end_running_ns = self._end_ns - self._utc_offset_ns
         self._sequence, self._reason, self._anchored, self._exact = packet.sequence, None, False, True
         block = SampleBlock(self._stream, position, Timebase(position, start_ns, period_ns), packet.counts)
         return [*gap, block]
 
     def close(self, arrival_ns: int) -> list[Gap]:
-        end_ns = arrival_ns + self._utc_offset_ns
-        if self._reason is None or self._end_ns is None or end_ns <= self._end_ns:
+        away_ns = arrival_ns - self._end_running_ns
+        if self._reason is None or self._end_ns is None or away_ns <= 0:
             return []
-        missing = round((end_ns - self._end_ns) / self._nominal_ns)
-        return [Gap(self._stream, self._end_ns, end_ns, missing, self._reason, exact=False)]
+        end_ns = arrival_ns + self._utc_offset_ns
+        missing = round(away_ns / self._nominal_ns)
+        return [Gap(self._stream, min(self._end_ns, end_ns), end_ns, missing, self._reason, exact=False)]
 
     def _position(self, packet: Packet, arrival_ns: int) -> tuple[Step, int]:
         assert packet.index is not None  # noqa: S101 - families without an index come with their codecs
@@ -178,7 +182,7 @@ class _Track:
 
     def _recount(self, position: int, start_ns: int) -> int:
         """The device counts from anew: go on with our own count, the samples between being an estimate."""
-        away_ns = 0 if self._end_ns is None else start_ns + self._utc_offset_ns - self._end_ns
+        away_ns = 0 if self._end_ns is None else start_ns - self._end_running_ns
         resumed = (self._next or 0) + max(round(away_ns / self._nominal_ns), 0)
         self._shift += resumed - position
         self._reason, self._exact = self._reason or GapReason.RESTARTED, False

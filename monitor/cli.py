@@ -7,12 +7,13 @@ Exit codes: 0 done, 1 failed at run time, 2 wrong usage or configuration. A faul
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 import platform
 import re
-import shutil
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
@@ -66,7 +67,7 @@ app = typer.Typer(
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on standard output.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="Configuration file (TOML).")]
-Duration = Annotated[float | None, typer.Option("--for", min=0.0, help="Stop after this many seconds.")]
+Duration = Annotated[float | None, typer.Option("--for", min=1.0, help="Stop after this many seconds.")]
 Since = Annotated[str, typer.Option(help="How far back: 90s, 30min, 12h, 7d, or all.")]
 DataDir = Annotated[Path | None, typer.Option("--data", help="Data folder, instead of the configured one.")]
 
@@ -78,10 +79,14 @@ def main() -> None:
     """Run the command; turn faults into one line and an exit code."""
     for library in ("bleak", "bumble"):  # what matters of their warnings, we say; to a person they are noise
         logging.getLogger(library).setLevel(logging.CRITICAL)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # None where it was closed
+            stream.reconfigure(errors="replace")
     try:
         exit_code = app(prog_name="fasciwatch", standalone_mode=False)
-        with _open_ended(sys.stdout):
-            sys.stdout.flush()
+        if sys.stdout is not None:
+            with _open_ended(sys.stdout):
+                sys.stdout.flush()
     except Fault as fault:
         _note(f"fasciwatch: {fault}")
         exit_code = fault.exit_code
@@ -218,7 +223,7 @@ def score(
 @app.command()
 def events(
     since: Since = "24h",
-    limit: Annotated[int, typer.Option(min=1, help="At most this many, the newest.")] = 200,
+    limit: Annotated[int, typer.Option(min=1, max=10**9, help="At most this many, the newest.")] = 200,
     config_file: ConfigFile = None,
     data: DataDir = None,
     json_lines: Json = False,
@@ -229,6 +234,8 @@ def events(
     with Archive.open(_readable(config_file, data)) as archive:
         names = {known.id: known.device.name for known in archive.devices()}
         twitches = archive.twitches(since_ns, now_ns, limit=limit)
+        if len(twitches) == limit:
+            _note(f"the newest {limit}; for more, --limit")
         if json_lines:
             start_ns = twitches[0][1].onset_ns if len(twitches) == limit else since_ns
             contexts = archive.contexts(start_ns, now_ns)
@@ -350,7 +357,7 @@ def _say_gap(previous_end_ns: int | None, begun_ns: int) -> None:
 
 def _view(collector: Collector, ending: _Ending, *, json_lines: bool) -> View:
     console = Console()
-    if json_lines or not console.is_terminal:
+    if json_lines or not console.is_terminal or console.is_dumb_terminal:
         return Lines(as_json=json_lines, gone=ending.ask)
     return Screen(collector, console)
 
@@ -449,7 +456,7 @@ def _since_ns(since: str, now_ns: int) -> int:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|min|h|d)", since)
     if not match:
         raise typer.BadParameter(f"{since!r} is no duration: use 90s, 30min, 12h, 7d or all", param_hint="--since")
-    return now_ns - round(float(match[1]) * _UNITS_NS[match[2]])
+    return max(now_ns - round(float(match[1]) * _UNITS_NS[match[2]]), 0)
 
 
 Missing = Mapping[tuple[int, GapReason], tuple[int, float]]
@@ -587,11 +594,17 @@ def _folder_found(folder: Path) -> str:
 
 def _made_and_removed(folder: Path) -> str:
     """Whether a database can be made there; none stays, which would look like data."""
-    trial = folder / "doctor"
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        Store.open(trial).close(time.time_ns())
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="doctor-", dir=folder) as trial:
+            Store.open(Path(trial)).close(time.time_ns())
+    except OSError as error:
+        raise StoreError(f"{folder} cannot be made: {error.strerror}", "Name another data folder") from error
     finally:
-        shutil.rmtree(trial, ignore_errors=True)
+        for path in made:
+            with suppress(OSError):
+                path.rmdir()
     return f"{folder}, empty, can be written"
 
 

@@ -270,7 +270,8 @@ class Watch:
         for track in self._tracks.values():
             self._say(track.finish(), track)
         now_ns = self._clock.utc_ns() - self._clock.utc_offset_ns
-        self._collector.keep(self._id, self._decoder.close(now_ns))
+        gaps = self._decoder.close(now_ns)
+        self._collector.keep(self._id, [replace(g, stream=self._tracks[g.stream.name].stream) for g in gaps])
 
     def anchor(self, reason: GapReason) -> None:
         """UTC is another one from now on."""

@@ -49,6 +49,10 @@ _SAID = {
 """pydantic's names of faults -> words for people who write TOML."""
 
 
+_LONGEST_S = 10.0
+"""No time of the detector makes sense beyond this, and memory grows with it."""
+
+
 class ConfigError(Fault):
     """A key or value of the configuration is wrong, or its file cannot be read."""
 
@@ -66,7 +70,8 @@ def _detection_section() -> type[_Section]:
     for field in fields(DetectorSettings):
         kind = hints[field.name]
         if kind in (int, float):
-            kind = Annotated[kind, Field(gt=0)]
+            longest = _LONGEST_S if field.name.endswith("_s") else None
+            kind = Annotated[kind, Field(gt=0, le=longest)]
         declared[field.name] = (kind, ... if field.default is MISSING else field.default)
     return create_model("Detection", __base__=_Section, **declared)
 

@@ -84,11 +84,6 @@ MIGRATIONS: tuple[Migration, ...] = (
             waveform         BLOB NOT NULL,  -- float32, little endian
             waveform_start_s REAL NOT NULL,
             rate_hz          REAL NOT NULL,
-            phases           INTEGER,
-            turns            INTEGER,
-            median_hz        REAL,
-            motor_unit       INTEGER,        -- of its channel; NULL where it fits none
-            follows_s        REAL,           -- of a doublet: since the twitch before
             UNIQUE (onset_ns, device_id, channel)
         ) STRICT;
 
@@ -138,6 +133,16 @@ MIGRATIONS: tuple[Migration, ...] = (
             temperature_c   REAL,
             UNIQUE (device_id, at_ns)
         ) STRICT;
+        """,
+    ),
+    Migration(
+        "0002 the shape and the motor unit of a twitch",
+        """
+        ALTER TABLE twitch ADD COLUMN phases INTEGER;
+        ALTER TABLE twitch ADD COLUMN turns INTEGER;
+        ALTER TABLE twitch ADD COLUMN median_hz REAL;
+        ALTER TABLE twitch ADD COLUMN motor_unit INTEGER;
+        ALTER TABLE twitch ADD COLUMN follows_s REAL
         """,
     ),
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from firmware_interface.samples import Gap, Stream
-from monitor.detection import TwitchDetector, detector_for
+from monitor.detection import ACC_RATE_MIN_HZ, EMG_RATE_MIN_HZ, TwitchDetector, detector_for
 from monitor.detection.events import Analysed, Context, State, Twitch
 from monitor.detection.settings import DetectorSettings
 from monitor.recording import Piece, Recording, RecordingError
@@ -49,11 +49,15 @@ def replay(recording: Recording, settings: DetectorSettings) -> Replay:
     detectors = {s.name: detector_for(s, settings) for s in recording.streams}
     tracks = {s.name: _Track(s, d) for s in recording.streams if (d := detectors[s.name])}
     notes = [
-        f"{', '.join(s.channels)}: {s.sensor}, not analysed" for s in recording.streams if s.name not in tracks
+        f"{', '.join(s.channels)}: {s.sensor} at {s.rate_hz:g} Hz, not analysed"
+        for s in recording.streams
+        if s.name not in tracks
     ]
     if not tracks:
         raise RecordingError(
-            f"{recording.path.name} has no EMG or acceleration", "Say --sensor emg where the file's labels mislead"
+            f"{recording.path.name} has no EMG or acceleration that can be analysed",
+            f"It takes EMG of {EMG_RATE_MIN_HZ:g} Hz or acceleration of {ACC_RATE_MIN_HZ:g} Hz at least; "
+            "say --sensor emg where the file's labels mislead",
         )
     for piece in recording.blocks():
         track = tracks.get(piece.stream.name)

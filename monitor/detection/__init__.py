@@ -7,15 +7,19 @@ from monitor.detection.acceleration import AccelerationDetector
 from monitor.detection.detector import Detector
 from monitor.detection.settings import DetectorSettings
 
+EMG_RATE_MIN_HZ = 100.0
+"""Below, nothing of a potential is left above the high-pass."""
+ACC_RATE_MIN_HZ = 49.0
+"""Below, a visible twitch has too few samples."""
 TwitchDetector = Detector | AccelerationDetector
 
 
 def detector_for(stream: Stream, settings: DetectorSettings) -> TwitchDetector | None:
-    """The detector of a stream; None for an ECG, which holds no twitches."""
+    """The detector of a stream; None for an ECG, which holds no twitches, and where too few samples are taken."""
     match stream.sensor:
-        case Sensor.EMG:
+        case Sensor.EMG if stream.rate_hz >= EMG_RATE_MIN_HZ:
             return Detector(stream, settings)
-        case Sensor.ACC:
+        case Sensor.ACC if stream.rate_hz >= ACC_RATE_MIN_HZ:
             return AccelerationDetector(stream, settings)
         case _:
             return None

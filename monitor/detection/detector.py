@@ -72,7 +72,7 @@ _STATES = (None, State.VOLUNTARY, State.ARTEFACT, State.BAD_CONTACT)
 _VOLUNTARY, _ARTEFACT, _BAD_CONTACT = 1, 2, 3
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Potential:
     """A run of energy on one channel, in sample indices."""
 
@@ -110,7 +110,7 @@ class Detector:
         self._usual_mains = np.full(channels, np.nan)
         per_unit = {Unit.MICROVOLT: 1.0, Unit.MILLIVOLT: 1e-3}.get(stream.unit, math.inf)
         self._smallest = settings.smallest_uv * per_unit
-        past = _samples(_PAST_S, rate_hz)
+        past = _samples(_PAST_S + 2 * settings.isolation_s + 4 * settings.twitch_max_s, rate_hz)
         self._signal, self._white, self._slow, self._energy = (_Past(channels, past) for _ in range(4))
         self._blind = _Past(1, past)
         self._ticks = _Past(channels, 4 * past // self._tick)
