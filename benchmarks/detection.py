@@ -20,8 +20,9 @@ import numpy as np
 
 from benchmarks import peers, sets
 from benchmarks.sets import DATA, RATE_HZ, Case
-from monitor.detection.detector import Detector
+from monitor.detection import detector_for
 from monitor.detection.events import Context, Event, State, Twitch
+from monitor.detection.settings import DetectorSettings
 from monitor.score import LONGEST_S, TOLERANCE_S, Score, compare, match, wilson
 
 PIECE_S = 0.05
@@ -130,7 +131,8 @@ class Row:
 
 def heard(case: Case, piece_s: float = PIECE_S) -> tuple[list[Event], list[float]]:
     """What the detector says of a recording, and the seconds of signal from each onset to its report."""
-    detector = Detector(case.stream)
+    detector = detector_for(case.stream, DetectorSettings())
+    assert detector is not None
     step = max(round(piece_s * case.stream.rate_hz), 1)
     events: list[Event] = []
     latencies: list[float] = []
