@@ -19,7 +19,7 @@ from tests.test_cli import Demo
 
 END_NS = 1 << 62
 NAME = "fasciwatch demo"
-RESTART_S = 5.0
+RESTART_S = 8.0  # of CPU: some 3 on an idle machine, nearly all of it imports, and twice that on a loaded one
 MOMENT_S = 4.0
 """From start-up to a few commits."""
 
@@ -40,7 +40,9 @@ class Contents:
     def check_kept(self, before):
         """All that was there is there."""
         assert self.sessions[: len(before.sessions) - 1] == before.sessions[:-1]
-        assert before.gaps == self.gaps[: len(before.gaps)]
+        # Not a beginning of them: a stream that was killed before its first samples has its gap said later.
+        assert set(before.gaps) <= set(self.gaps)
+        assert len(set(self.gaps)) == len(self.gaps)
         assert set(before.twitches) <= set(self.twitches)
         assert set(before.contexts) <= set(self.contexts)
         for key, minute in before.minutes.items():
