@@ -30,7 +30,6 @@ A knock on the table under the limb may pass for a twitch.
 from __future__ import annotations
 
 import math
-from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,18 +37,17 @@ from numpy.typing import NDArray
 from scipy.linalg import solve_toeplitz
 from scipy.signal import lfilter
 
-from firmware_interface.samples import SampleBlock, Stream, Timebase, Unit
+from firmware_interface.samples import SampleBlock, Stream, Unit
 from monitor.detection.conditioning import BandPass, Signal
-from monitor.detection.events import Analysed, Context, Event, State, Twitch
+from monitor.detection.contexts import Contexts
+from monitor.detection.door import Door
+from monitor.detection.events import Analysed, Event, State, Twitch
 from monitor.detection.noise import NoiseFloor
 from monitor.detection.settings import DetectorSettings
 
 FRAME_S = 0.1
 _WORKING_RATE_HZ = 100.0
 """Faster streams are thinned to between this and twice it: the answer of the tissue lies below 40 Hz."""
-_BRIDGE_S = 0.25
-"""As in `Detector`: a lost packet or two."""
-
 _RESONANCES_HZ = (8.0, 10.0, 12.5, 16.0, 20.0)
 _DAMPINGS = (0.15, 0.25, 0.4)
 """Of skin over muscle: detection.md 4. A finer bank found no more on the wrist."""
@@ -119,7 +117,6 @@ _FLOOR_OF_MEAN = 0.48
 """Lower quartile over mean of the energy of frames: chi-square with 4 degrees of freedom, 20 Hz for 0.1 s."""
 _PAST_S = 4.5
 _TRACE_S = 6.0
-_CONTEXT_MAX_S = 60.0
 _PER_G = {Unit.G: 1.0, Unit.METRE_PER_SECOND_SQUARED: 9.80665}
 _STATES = (None, State.ARTEFACT, State.BAD_CONTACT)
 _ARTEFACT, _BAD_CONTACT = 1, 2
@@ -138,7 +135,7 @@ class AccelerationDetector:
         factor = max(int(stream.rate_hz / _WORKING_RATE_HZ), 1)
         self._stream, self._factor = stream, factor
         self._grid = _Grid(stream.rate_hz / factor)
-        self._door = _Door(stream.rate_hz, self._grid.frame * factor)
+        self._door = Door(stream.rate_hz, self._grid.frame * factor)
         self._band_pass = BandPass(stream.sensor, stream.rate_hz)
         self._floor = NoiseFloor(axes)
         self._fit = _Fit(stream, factor, self._grid)
@@ -156,7 +153,7 @@ class AccelerationDetector:
         self._stuck = 0
         self._beat = np.zeros((axes, self._grid.samples(_TEMPLATE_S)))
         self._beat_until = 0
-        self._contexts: list[Context | None] = [None] * axes
+        self._contexts = Contexts(stream.channels)
         self._events: list[Event] = []
 
     @property
@@ -172,7 +169,7 @@ class AccelerationDetector:
     @property
     def states(self) -> tuple[State | None, ...]:
         """What the wearer was doing when last decided, the same for each axis; None at rest."""
-        return tuple(context.state if context else None for context in self._contexts)
+        return self._contexts.states
 
     def feed(self, block: SampleBlock) -> list[Event]:
         """Take the next block; return what has been decided. Indices that are left out are lost samples."""
@@ -191,8 +188,7 @@ class AccelerationDetector:
         """End the stretch: hold the last value until everything is decided, then forget all but the noise."""
         for x, blind in self._door.close(self._decided):
             self._hear(x, blind)
-        for axis in range(len(self._contexts)):
-            self._end_context(axis)
+        self._events += self._contexts.close()
         self._band_pass.reset()
         self._heard = self._stuck = self._beat_until = 0
         for past in (self._signal, self._blind, self._score, self._energy, self._state, self._seen, self._gravity):
@@ -349,28 +345,12 @@ class AccelerationDetector:
             return
         start_ns, end_ns = self._door.time_ns(start), self._door.time_ns(stop)
         code = int(self._state[0, -1 - self._decided + self._around])
-        for axis in range(len(self._contexts)):
-            self._say(axis, _STATES[code], start_ns, end_ns)
+        axes = len(self._stream.channels)
+        self._events += self._contexts.feed([_STATES[code]] * axes, start_ns, end_ns)
         observed_s = float(self._seen[0, -1 - self._decided]) / self._stream.rate_hz
         analysable_s = 0.0 if code else observed_s
-        self._events.append(Analysed(start_ns, end_ns, observed_s, (analysable_s,) * len(self._contexts)))
+        self._events.append(Analysed(start_ns, end_ns, observed_s, (analysable_s,) * axes))
         self._door.forget_times(start)
-
-    def _say(self, axis: int, state: State | None, start_ns: int, end_ns: int) -> None:
-        context = self._contexts[axis]
-        if context and (context.state is not state or context.duration_s >= _CONTEXT_MAX_S):
-            self._end_context(axis)
-            context = None
-        if state is not None:
-            onset_ns = context.onset_ns if context else start_ns
-            duration_s = (end_ns - onset_ns) * 1e-9
-            self._contexts[axis] = Context(state, self._stream.channels[axis], onset_ns, duration_s)
-
-    def _end_context(self, axis: int) -> None:
-        context = self._contexts[axis]
-        if context is not None:
-            self._events.append(context)
-        self._contexts[axis] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -469,90 +449,6 @@ def _kicks(stream: Stream, factor: int, length: int) -> Signal:
     angular = 2 * np.pi * hz
     wave = np.exp(-damping * angular * time_s) * np.sin(angular * np.sqrt(1 - damping**2) * time_s)
     return BandPass(stream.sensor, stream.rate_hz).feed(wave)[:, ::factor]
-
-
-Frames = list[tuple[Signal, NDArray[np.bool_]]]
-"""Samples and whether each is made up, frame by frame."""
-
-
-class _Door:
-    """Cuts blocks into frames of one length, bridges short gaps, and knows the times."""
-
-    def __init__(self, rate_hz: float, length: int) -> None:
-        self._bridge = _BRIDGE_S * rate_hz
-        self._length = length
-        self._times: deque[tuple[int, Timebase]] = deque()
-        self._waiting: list[Signal] = []
-        self._blind: list[NDArray[np.bool_]] = []
-        self._last: NDArray[np.float64] = np.zeros(0)
-        self._open = False
-        self._next = 0
-        self.begin = 0
-        """Index of the stretch's first sample."""
-        self.end: int | None = None
-        """Index after its last one, once that is known."""
-
-    def is_broken_by(self, block: SampleBlock) -> bool:
-        """Whether the stretch must be closed before this block can be taken."""
-        missing = block.first - self._next
-        return self._open and block.length > 0 and not 0 <= missing <= self._bridge
-
-    def take(self, block: SampleBlock) -> Frames:
-        """The frames that are now whole."""
-        if not block.length:
-            return []
-        x = block.physical
-        if not self._open:
-            self._clear(block.first)
-            self._open = True
-        elif missing := block.first - self._next:
-            share = np.arange(1, missing + 1) / (missing + 1)
-            before, after = self._last[:, None], x[:, :1]
-            self._append(before + (after - before) * share, blind=True)
-        if not self._times or self._times[-1][1] is not block.timebase:
-            self._times.append((block.first, block.timebase))
-        self._append(x, blind=False)
-        return self._frames()
-
-    def close(self, more: int) -> Frames:
-        """The stretch has ended: what is left, with the last value held for `more` further frames."""
-        if not self._open:
-            return []
-        self._open, self.end = False, self._next
-        hold = -sum(map(len, self._blind)) % self._length + more * self._length
-        self._append(np.repeat(self._last[:, None], hold, axis=1), blind=True)
-        return self._frames()
-
-    def time_ns(self, index: int) -> int:
-        """The time of a sample of the open stretch."""
-        timebase = next((t for first, t in reversed(self._times) if first <= index), self._times[0][1])
-        return timebase.at(index)
-
-    def forget_times(self, index: int) -> None:
-        """No time before `index` will be asked for."""
-        while len(self._times) > 1 and self._times[1][0] <= index:
-            self._times.popleft()
-
-    def _clear(self, begin: int) -> None:
-        self.begin = self._next = begin
-        self.end = None
-        self._waiting, self._blind = [], []
-
-    def _append(self, x: Signal, *, blind: bool) -> None:
-        self._waiting.append(x)
-        self._blind.append(np.full(x.shape[1], blind))
-        self._next += x.shape[1]
-        if x.shape[1]:
-            self._last = x[:, -1]
-
-    def _frames(self) -> Frames:
-        if sum(map(len, self._blind)) < self._length:
-            return []
-        x, blind = np.concatenate(self._waiting, axis=1), np.concatenate(self._blind)
-        whole = len(blind) - len(blind) % self._length
-        self._waiting, self._blind = [x[:, whole:]], [blind[whole:]]
-        starts = range(0, whole, self._length)
-        return [(x[:, i : i + self._length], blind[i : i + self._length]) for i in starts]
 
 
 def _push(past: Signal, new: Signal | float) -> None:

@@ -59,7 +59,8 @@ class BandPass:
 _ORDER_AR = 6
 _LEARN_FRAMES = 50
 """Frames of rest that the noise model averages over: 10 s."""
-_RENEW_FRAMES = 5
+_KNOWN_FRAMES = 5
+"""Frames of rest from which the model is used."""
 _RIDGE = 1e-3
 """Share of white noise in the model, so that a pure line cannot make the filter ring."""
 
@@ -79,7 +80,6 @@ class Whitener:
         self._learned = np.zeros(channels, int)
         self._filter = np.zeros((channels, _ORDER_AR + 1))
         self._filter[:, 0] = 1.0
-        self._frames = 0
 
     @property
     def noise(self) -> NDArray[np.float64]:
@@ -95,33 +95,40 @@ class Whitener:
         return white
 
     def learn(self, y: Signal, rest: NDArray[np.bool_]) -> None:
-        """Take a frame of noise into the model where the channel is at `rest`; `y` as in `feed`."""
+        """Take the frames of noise in which a channel is at `rest`, shape (channels, frames), into the model.
+
+        `y` as in `feed`.
+        """
+        channels, frames = rest.shape
+        count = rest.sum(axis=1)
+        if not count.any():
+            return
         length = y.shape[1] - _ORDER_AR
         now = y[:, _ORDER_AR:]
-        self._learned += rest
-        weight = np.where(rest, 1 / np.clip(self._learned, 1, _LEARN_FRAMES), 0.0)
-        for lag in range(_ORDER_AR + 1):
-            product = (now * y[:, _ORDER_AR - lag : _ORDER_AR - lag + length]).mean(axis=1)
-            self._lags[:, lag] += weight * (product - self._lags[:, lag])
-        self._frames += 1
-        if self._frames % _RENEW_FRAMES == 0:
-            self._renew()
+        products = [now * y[:, _ORDER_AR - lag : _ORDER_AR - lag + length] for lag in range(_ORDER_AR + 1)]
+        lags = np.stack([p.reshape(channels, frames, -1).mean(axis=2) for p in products], axis=2)
+        mean = (lags * rest[:, :, None]).sum(axis=1) / np.maximum(count, 1)[:, None]
+        self._learned += count
+        weight = count / np.clip(self._learned, 1, _LEARN_FRAMES)
+        self._lags += weight[:, None] * (mean - self._lags)
+        self._renew()
 
     def _renew(self) -> None:
-        known = np.flatnonzero(self._learned >= _RENEW_FRAMES)
+        known = np.flatnonzero((self._learned >= _KNOWN_FRAMES) & (self._lags[:, 0] > 0))
         lags = self._lags[known]
-        steps = np.abs(np.subtract.outer(np.arange(_ORDER_AR), np.arange(_ORDER_AR)))
-        matrix = lags[:, steps] + _RIDGE * lags[:, :1, None] * np.eye(_ORDER_AR)
-        sound = lags[:, 0] > 0
-        self._filter[known[sound], 1:] = -np.linalg.solve(matrix[sound], lags[sound, 1:, None])[:, :, 0]
+        matrix = lags[:, _LAG_OF] + _RIDGE * lags[:, :1, None] * np.eye(_ORDER_AR)
+        self._filter[known, 1:] = -np.linalg.solve(matrix, lags[:, 1:, None])[:, :, 0]
 
+
+_LAG_OF = np.abs(np.subtract.outer(np.arange(_ORDER_AR), np.arange(_ORDER_AR)))
 
 _MAINS_HZ = (50.0, 60.0)
 _HARMONICS_MAX = 9
 _AVERAGE_S = 0.6
 """Time constant of a phasor: mains amplitude changes no faster when nobody moves."""
 _FREQUENCY_AVERAGE_S = 1.0
-_FREQUENCY_STEP_HZ = 0.03
+_TUNE_FRAMES = 5
+_TUNE_STEP_HZ = 0.03
 """The basis is made anew when the tracked frequency has moved by this much."""
 _TRUSTED = 0.9
 """The frequency is followed where the fundamental stands this far out of the noise."""
@@ -130,6 +137,7 @@ _SIGNIFICANCE = 4.0
 _CLIP = 5.0
 """In units of the mean magnitude: a sine peaks at 1.6 times its own, Gaussian noise at 4 or so. A twitch is cut
 off here, so that the average does not learn it."""
+_SETTLED_S = 1.8
 
 
 class MainsCanceller:
@@ -145,102 +153,106 @@ class MainsCanceller:
 
     def __init__(self, rate_hz: float, channels: int) -> None:
         self._length = frame_length(rate_hz)
-        self._lines = [_Line(hz, rate_hz, self._length, channels) for hz in _MAINS_HZ if 2.2 * hz < rate_hz]
+        self._frame_s = self._length / rate_hz
+        self._time_s = (np.arange(self._length) - (self._length - 1) / 2) / rate_hz
+        lines = [hz for hz in _MAINS_HZ if 2.2 * hz < rate_hz]
+        orders = [np.arange(1, min(_HARMONICS_MAX, int(0.48 * rate_hz / hz)) + 1) for hz in lines]
+        self._nominal_hz = np.array(lines)
+        self._order = np.concatenate(orders) if orders else np.zeros(0)
+        self._line = np.repeat(np.arange(len(lines)), [len(order) for order in orders])
+        self._first = np.flatnonzero(self._order == 1)
+        self._off_hz = np.zeros(len(lines))
+        self._turning = np.zeros(len(lines), complex)  # averaged rotation a frame of the fundamentals
+        shape = (channels, len(self._order))
+        self._phasor, self._last = np.zeros(shape, complex), np.zeros(shape, complex)
+        self._spread, self._gain = np.zeros(shape), np.zeros(shape)
+        self._frames = 0
+        self._power = np.zeros(channels)
+        self.powers = np.zeros((channels, 0))
+        """Mean square of what was subtracted from each of the frames last fed, shape (channels, frames)."""
+        if lines:
+            self._tune()
 
     def feed(self, y: Signal) -> Signal:
         """Clean whole frames, shape (channels, frames * frame length)."""
-        if not self._lines:
+        self.powers = np.zeros((len(y), y.shape[1] // self._length))
+        if not len(self._order) or not y.size:
             return y
-        out = y.copy()
-        for start in range(0, y.shape[1], self._length):
-            frame = out[:, start : start + self._length]
-            for line in self._lines:
-                line.feed(frame)
-            strongest = max(self._lines, key=lambda line: float(line.powers.sum()))
-            if strongest.powers.any():
-                frame -= strongest.wave()
-        return out
-
-    @property
-    def power(self) -> NDArray[np.float64]:
-        """Mean square of the mains that was last subtracted, shape (channels,)."""
-        return max((line.powers for line in self._lines), key=lambda powers: powers.sum(), default=np.zeros(1))
+        frames = y.reshape(len(y), -1, self._length).transpose(1, 0, 2)  # products of one shape: the same bits
+        clean = np.empty_like(y)
+        done = 0
+        while done < len(frames):
+            stop = min(done + _TUNE_FRAMES - self._frames % _TUNE_FRAMES, len(frames))
+            part = self._cleaned(frames[done:stop], self.powers[:, done:stop])
+            clean[:, done * self._length : stop * self._length] = part.transpose(1, 0, 2).reshape(len(y), -1)
+            done = stop
+            if self._frames % _TUNE_FRAMES == 0:
+                self._retune()
+        return clean
 
     @property
     def settled(self) -> bool:
         """Whether the average has had time to find mains, if there is any."""
-        return all(line.settled for line in self._lines)
+        return self._frames * self._frame_s > _SETTLED_S
 
     def reset(self) -> None:
         """A gap: phases are unknown, the frequency is kept."""
-        for line in self._lines:
-            line.reset()
-
-
-class _Line:
-    """One mains frequency and its harmonics: phasors at the middle of the frame, shape (channels, harmonics)."""
-
-    def __init__(self, hz: float, rate_hz: float, length: int, channels: int) -> None:
-        self._nominal_hz = hz
-        self._frame_s = length / rate_hz
-        self._harmonics = np.arange(1, min(_HARMONICS_MAX, int(0.48 * rate_hz / hz)) + 1)
-        self._time_s = (np.arange(length) - (length - 1) / 2) / rate_hz
-        self._turning = 0j  # averaged rotation a frame of the fundamental, over all channels
-        self._phasor = np.zeros((channels, len(self._harmonics)), complex)
-        self._last = self._phasor.copy()
-        self._spread = np.zeros(self._phasor.shape)
-        self._gain = np.zeros(self._phasor.shape)
         self._frames = 0
-        self.powers = np.zeros(channels)
-        self._tune(hz)
-
-    def feed(self, frame: Signal) -> None:
-        """Take one frame into the average: how it differs from what was expected, without what no mains does."""
-        expected = self._phasor * np.exp(2j * np.pi * self._hz * self._frame_s * self._harmonics)
-        rest = frame - ((self._gain * expected) @ self._synthesis).real
-        level = _CLIP * np.abs(rest).mean(axis=1, keepdims=True)
-        error = np.clip(rest, -level, level) @ self._project - (1 - self._gain) * expected
-        self._track(expected + error)
-        weight = max(1 / (self._frames + 1), self._frame_s / _AVERAGE_S)
-        self._phasor = expected + weight * error
-        self._spread += max(1 / max(self._frames, 1), weight) * (np.abs(error) ** 2 - self._spread)
-        strength = np.abs(self._phasor) ** 2
-        doubt = _SIGNIFICANCE * weight / (2 - weight) * self._spread
-        self._gain = np.clip(1 - doubt / np.maximum(strength, 1e-30), 0, 1) * (self._frames > 1)
-        self.powers = (self._gain * strength).sum(axis=1) / 2
-        self._frames += 1
-
-    def wave(self) -> Signal:
-        """The mains in the frame that was taken last, shape (channels, samples)."""
-        return np.asarray(((self._gain * self._phasor) @ self._synthesis).real)
-
-    def reset(self) -> None:
-        self._frames = 0
-        self.powers[:] = 0
         self._gain[:] = 0
         self._phasor[:] = 0
 
-    @property
-    def settled(self) -> bool:
-        return self._frames * self._frame_s > 3 * _AVERAGE_S
+    def _cleaned(self, frames: Signal, powers: Signal) -> Signal:
+        """The frames without mains, shape (frames, channels, samples); writes how much that was."""
+        level = _CLIP * np.abs(frames).mean(axis=2, keepdims=True)
+        parts = np.clip(frames, -level, level) @ self._project
+        count = len(self._order)
+        heard = parts[:, :, :count] + 1j * parts[:, :, count:]
+        mains = np.zeros(heard.shape, complex)
+        for i, phasors in enumerate(heard):
+            mains[i] = self._follow(phasors)
+            powers[:, i] = self._power
+        if not mains.any():
+            return frames
+        return np.asarray(frames - np.concatenate((mains.real, mains.imag), axis=2) @ self._synthesis)
 
-    def _track(self, now: NDArray[np.complex128]) -> None:
-        """Follow the frequency by the turn of the fundamental from frame to frame."""
+    def _follow(self, heard: NDArray[np.complex128]) -> NDArray[np.complex128]:
+        """Take the phasors of one frame into the average; return those to subtract, of the stronger line."""
+        hz = (self._nominal_hz + self._off_hz)[self._line] * self._order
+        expected = self._phasor * np.exp(2j * np.pi * self._frame_s * hz)
+        error = heard - expected
+        self._track(heard)
+        weight = max(1 / (self._frames + 1), self._frame_s / _AVERAGE_S)
+        self._phasor = expected + weight * error
+        power = error.real**2 + error.imag**2
+        self._spread += max(1 / max(self._frames, 1), weight) * (power - self._spread)
+        strength = self._phasor.real**2 + self._phasor.imag**2
+        doubt = _SIGNIFICANCE * weight / (2 - weight) * self._spread
+        self._gain = np.clip(1 - doubt / np.maximum(strength, 1e-30), 0, 1) * (self._frames > 1)
+        self._frames += 1
+        powers = np.add.reduceat(self._gain * strength, self._first, axis=1) / 2
+        stronger = int(powers.sum(axis=0).argmax())
+        self._power = powers[:, stronger]
+        return np.asarray(self._gain * self._phasor * (self._line == stronger))
+
+    def _track(self, heard: NDArray[np.complex128]) -> None:
+        """Follow the frequencies by the turn of the fundamentals from frame to frame."""
         if self._frames:
-            turn = complex((now[:, 0] * self._last[:, 0].conj()).sum())
+            turn = (heard * self._last.conj())[:, self._first].sum(axis=0)
             self._turning += max(1 / self._frames, self._frame_s / _FREQUENCY_AVERAGE_S) * (turn - self._turning)
-            nominal = self._nominal_hz * self._frame_s
-            off = np.angle(self._turning * np.exp(-2j * np.pi * nominal)) / (2 * np.pi)
-            self._hz = self._nominal_hz + float(off) / self._frame_s
-            if self._gain[:, 0].max() > _TRUSTED and abs(self._hz - self._tuned_hz) > _FREQUENCY_STEP_HZ:
-                self._tune(self._hz)
-        self._last = now
+            ahead = np.angle(self._turning * np.exp(-2j * np.pi * self._frame_s * self._nominal_hz))
+            self._off_hz = ahead / (2 * np.pi * self._frame_s)
+        self._last = heard
 
-    def _tune(self, hz: float) -> None:
-        self._hz = self._tuned_hz = hz
-        angle = 2 * np.pi * hz * self._time_s[:, None] * self._harmonics
+    def _retune(self) -> None:
+        moved = np.abs(self._off_hz - self._tuned_hz) > _TUNE_STEP_HZ
+        if (moved & (self._gain[:, self._first].max(axis=0) > _TRUSTED)).any():
+            self._tune()
+
+    def _tune(self) -> None:
+        self._tuned_hz = self._off_hz.copy()
+        trusted = self._gain[:, self._first].max(axis=0) > _TRUSTED
+        hz = self._nominal_hz + np.where(trusted, self._tuned_hz, 0.0)
+        angle = 2 * np.pi * self._time_s[:, None] * (hz[self._line] * self._order)
         basis = np.concatenate((np.cos(angle), -np.sin(angle)), axis=1)
-        inverse = np.linalg.pinv(basis).T
-        count = len(self._harmonics)
-        self._project = inverse[:, :count] + 1j * inverse[:, count:]
-        self._synthesis = np.exp(1j * angle).T.copy()
+        self._project = np.ascontiguousarray(np.linalg.pinv(basis).T)
+        self._synthesis = np.ascontiguousarray(basis.T)

@@ -3,9 +3,9 @@
 A floor is the lower quartile of the energy of short ticks over the last half minute. A tick is half
 a frame. A contraction, a movement or a twitch fills the upper ticks and leaves it alone; ticks far above the
 floor count one eighth, so that a contraction of minutes raises it late, and truly louder noise still gets its
-turn.
+turn. The crests of the same ticks, their largest energies, tell how restless the noise is.
 
-Rules: causal; survives gaps; one row a channel, vectorised over channels.
+Rules: causal; survives gaps; one row a channel, vectorised over channels and ticks.
 """
 
 from __future__ import annotations
@@ -20,36 +20,62 @@ _ACTIVE = 4.0
 _ACTIVE_ONE_IN = 8
 _WARM_TICKS = 2
 
+Ticks = NDArray[np.float64]
+"""Shape (channels, ticks)."""
+
 
 class NoiseFloor:
-    """Running quantile of tick energy, a channel each; the lower quartile unless told otherwise."""
+    """Running quantiles of the energy of ticks, a channel each.
 
-    def __init__(self, channels: int, quantile: float = FLOOR_QUANTILE) -> None:
-        self._quantile = quantile
-        self._ring = np.full((channels, _WINDOW_TICKS), np.inf)
+    Args:
+        channels: rows of ticks.
+        crest_quantiles: which of the crests are wanted.
+    """
+
+    def __init__(self, channels: int, crest_quantiles: tuple[float, ...] = ()) -> None:
+        self._quantiles = np.array(crest_quantiles)
+        self._energies = np.full((channels, _WINDOW_TICKS), np.inf)
+        self._crests = self._energies.copy()
         self._written = np.zeros(channels, int)
-        self._active = np.zeros(channels, int)
+        self._active = 0
         self.energy = np.full(channels, np.nan)
         """Mean square of the noise, unit squared, shape (channels,)."""
+        self.crests = np.full((channels, len(crest_quantiles)), np.nan)
+        """Quantiles of the crests, unit squared, shape (channels, quantiles)."""
 
     @property
     def warm(self) -> NDArray[np.bool_]:
         """Whether a channel has been heard for long enough to judge it."""
         return self._written >= _WARM_TICKS
 
-    def feed(self, ticks: NDArray[np.float64], usable: NDArray[np.bool_]) -> None:
-        """Learn from the ticks of one frame.
+    def feed(self, energies: Ticks, usable: NDArray[np.bool_], crests: Ticks | None = None) -> None:
+        """Learn from ticks.
 
         Args:
-            ticks: mean square of each tick, shape (channels, ticks).
+            energies: mean square of each tick.
             usable: whether the tick was wholly received with contact, same shape.
+            crests: largest energy in each tick, where crests are wanted.
         """
-        for tick, use in zip(ticks.T, usable.T, strict=True):
-            self._active = np.where(tick > _ACTIVE * self.energy, self._active + 1, 0)
-            rows = np.flatnonzero(use & (self._active % _ACTIVE_ONE_IN == 0))
-            self._ring[rows, self._written[rows] % _WINDOW_TICKS] = tick[rows]
-            self._written[rows] += 1
+        turn = (self._active + np.arange(energies.shape[1])) % _ACTIVE_ONE_IN == 0
+        self._active += energies.shape[1]
+        kept = usable & (~(energies > _ACTIVE * self.energy[:, None]) | turn)
+        rows, columns = np.nonzero(kept)
+        places = (self._written[:, None] + np.cumsum(kept, axis=1) - 1)[rows, columns] % _WINDOW_TICKS
+        self._energies[rows, places] = energies[rows, columns]
+        self._written += kept.sum(axis=1)
         heard = np.minimum(self._written, _WINDOW_TICKS)
-        rank = np.maximum((heard * self._quantile).astype(int) - 1, 0)
-        self.energy = np.sort(self._ring, axis=1)[np.arange(len(rank)), rank]
-        self.energy[heard == 0] = np.nan
+        self.energy = _quantile(self._energies, heard, FLOOR_QUANTILE)
+        if crests is not None:
+            self._crests[rows, places] = crests[rows, columns]
+            ordered = np.sort(self._crests, axis=1)
+            self.crests = np.stack([_of_sorted(ordered, heard, q) for q in self._quantiles], axis=1)
+
+
+def _quantile(ring: Ticks, heard: NDArray[np.int_], quantile: float) -> NDArray[np.float64]:
+    return _of_sorted(np.sort(ring, axis=1), heard, quantile)
+
+
+def _of_sorted(ordered: Ticks, heard: NDArray[np.int_], quantile: float) -> NDArray[np.float64]:
+    rank = np.maximum((heard * quantile).astype(int) - 1, 0)
+    values = ordered[np.arange(len(rank)), rank]
+    return np.where(heard > 0, values, np.nan)

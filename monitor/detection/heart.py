@@ -1,0 +1,148 @@
+"""The heart in the EMG: potentials that come again and again, of one shape, at the pace of a pulse.
+
+Rules:
+
+* One channel each. A beat is known by its shape once four in a row came in turn: three intervals of 0.35 to 1.4 s,
+  each within a fifth of the one before. Until then its potentials look like twitches, and are reported.
+* A motor unit has one shape, too, but no pulse: what keeps coming out of turn is forgotten as a heart.
+* A regular motor unit in a held muscle discharges at 4 Hz or more (detection.md 4) and is not taken for one.
+
+What it cannot do: tell a heart from twitches of one unit that come as regularly as a heart.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Shape = NDArray[np.float64]
+"""Conditioned signal around a potential, shape (samples,)."""
+
+SHAPE_S = 0.1
+_SLACK_S = 0.015
+"""By which two shapes are moved against each other: the peak of the energy may lie on another wave."""
+_ALIKE = 0.75
+"""Correlation of two beats; breathing turns the heart a little."""
+_SIZE = 1.8
+"""Largest ratio of the sizes of two beats: breathing changes it by a third."""
+_INTERVAL_S = (0.35, 1.4)
+_IRREGULAR = 0.2
+"""Change from interval to interval."""
+_IN_A_ROW = 4
+_REMEMBERED_S = 7.0
+_LOST_S = 12.0
+"""A heart that was not heard for this long is no longer expected."""
+_FOLLOW = 0.1
+"""Weight of a new beat in the template."""
+_TRUST_MAX = 8.0
+_MISTRUST = 2.0
+"""A beat in turn adds one to the trust, one out of turn costs this much."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    at: int
+    shape: Shape
+
+
+class HeartBeats:
+    """Recognises beats among the potentials of one channel.
+
+    Args:
+        rate_hz: samples a second.
+    """
+
+    def __init__(self, rate_hz: float) -> None:
+        self._rate_hz = rate_hz
+        self._slack = max(round(_SLACK_S * rate_hz), 1)
+        self._seen: deque[_Seen] = deque()
+        self._template: Shape | None = None
+        self._last = 0
+        self._period = 0.0
+        self._trust = 0.0
+
+    @property
+    def beating(self) -> bool:
+        """Whether a heart is known."""
+        return self._template is not None
+
+    def reach(self) -> tuple[int, int]:
+        """Samples before and after a potential's peak that `feed` wants to see."""
+        half = round(SHAPE_S * self._rate_hz / 2)
+        return half + self._slack, half + self._slack + 1
+
+    def feed(self, at: int, shape: Shape) -> bool:
+        """Whether a potential is a beat.
+
+        Args:
+            at: index of its peak, later than the one before.
+            shape: from `reach` before to `reach` after it.
+        """
+        if self._template is not None and at - self._last > _LOST_S * self._rate_hz:
+            self._template = None
+        if self._template is not None:
+            return self._is_expected(at, shape, self._template)
+        while self._seen and at - self._seen[0].at > _REMEMBERED_S * self._rate_hz:
+            self._seen.popleft()
+        row = self._row(at, shape)
+        self._seen.append(_Seen(at, shape))
+        if len(row) < _IN_A_ROW - 1:
+            return False
+        self._template = self._inner(shape)
+        self._last, self._period = at, float(at - row[0])
+        self._trust = _IN_A_ROW
+        self._seen.clear()
+        return True
+
+    def _is_expected(self, at: int, shape: Shape, template: Shape) -> bool:
+        lag = self._lag(template, shape)
+        if lag is None:
+            return False
+        interval = at - self._last
+        beats = max(round(interval / self._period), 1)
+        if abs(interval / beats - self._period) <= 2 * _IRREGULAR * self._period:
+            self._trust = min(self._trust + 1, _TRUST_MAX)
+            self._period += 0.2 * (interval / beats - self._period)
+        else:
+            self._trust -= _MISTRUST
+        self._last = at
+        if self._trust <= 0:
+            self._template = None
+            return False
+        self._template = template + _FOLLOW * (self._inner(shape, lag) - template)
+        return True
+
+    def _row(self, at: int, shape: Shape) -> list[int]:
+        """When the beats before this one were, latest first, as far as they came in turn."""
+        template = self._inner(shape)
+        alike = [s.at for s in reversed(self._seen) if self._lag(template, s.shape) is not None]
+        shortest, longest = (round(s * self._rate_hz) for s in _INTERVAL_S)
+        for first in alike:
+            row, period = [first], at - first
+            if not shortest <= period <= longest:
+                continue
+            for other in alike:
+                interval = row[-1] - other
+                if abs(interval - period) <= _IRREGULAR * period:
+                    row.append(other)
+                    period = interval
+            if len(row) >= _IN_A_ROW - 1:
+                return row
+        return []
+
+    def _inner(self, shape: Shape, lag: int | None = None) -> Shape:
+        first = self._slack if lag is None else lag
+        return shape[first : len(shape) - 2 * self._slack + first]
+
+    def _lag(self, template: Shape, shape: Shape) -> int | None:
+        """Where in `shape` the template lies; None where it is another one."""
+        windows = np.lib.stride_tricks.sliding_window_view(shape, len(template))
+        products = windows @ template
+        lag = int(products.argmax())
+        size, other = float(template @ template), float(windows[lag] @ windows[lag])
+        if not 1 / _SIZE**2 <= other / max(size, 1e-30) <= _SIZE**2:
+            return None
+        return lag if products[lag] ** 2 >= _ALIKE**2 * size * other and products[lag] > 0 else None
