@@ -43,7 +43,7 @@ _BLIND_S = (0.010, 0.003)
 after it."""
 _ENERGY_S = 0.008
 """Window of the energy: about the length of one phase of a potential. Twice and half of it found less."""
-_REAL_NOISE = 1.15
+_REAL_NOISE = 1.08
 """Skin noise over a Gaussian one of the same floor, in energy: it comes and goes (evoked and armband rest)."""
 _CREST_QUANTILES = (0.8, 0.5)
 """Crests of ticks follow how restless the noise is; twitches fill fewer than a fifth of the ticks, twitches and
@@ -56,8 +56,9 @@ _MERGE_S = 0.008
 _PAST_S = 2.0
 _DOUBLET_S = 0.11
 """Kleine 2012: a motor unit's second discharge comes after 10 to 110 ms."""
-_WAKE_S = 0.15
-"""A potential much smaller than the one this shortly before it is its late response or after-wave."""
+_WAKE_S, _WAKE = 0.15, 0.2
+"""A potential of less than this share of the energy of one this shortly before is its late response or after-wave;
+the second discharge of a doublet is about as large as the first."""
 _SLOW = 0.95
 """Excursion of the baseline over that of the potential, from which it is movement. Potentials of 5 to 37 ms keep
 more above the high-pass than they lose below; a step keeps as much, a slower one less."""
@@ -69,8 +70,8 @@ _BEAT_SMEAR_S = 0.05
 """Around the peak of a heart beat, its QRS complex."""
 _HELD_S = 1.5
 """How long a held muscle may pause between two discharges."""
-_LARGER_NEXT_DOOR = 3.0
-"""A contraction on another channel, this many times larger, is heard here too."""
+_WEAK = 2.0
+"""Energy over the threshold up to which a potential is believed only where nothing else goes on."""
 _FAR_APART = 4
 """From so many channels on, what all of them show alike comes from none of the muscles."""
 _ALIKE, _ALIKE_SIZE = 0.8, 0.4
@@ -80,6 +81,8 @@ _QUIET = 2.0
 """Energy over the floor up to which a tick teaches the noise model."""
 _VISIBLE = 9.0
 """Peak-to-peak over noise sigma that is seen at the default threshold."""
+_AT_WORK = 1.6
+"""Crests over those of steady noise of the same floor, from which it is a muscle that hides what is small."""
 _LIFT_OFF = 10.0
 """Rise of mains, in power, that says that an electrode has come off."""
 _TRACE_S = 6.0
@@ -126,7 +129,7 @@ class Detector:
         self._units = MotorUnits()
         self._last_onset_ns: list[int | None] = [None] * channels
         self._contexts = Contexts(stream.channels)
-        self._threshold = np.full(channels, np.nan)
+        self._threshold, self._hidden_by = np.full(channels, np.nan), np.full(channels, float(_BAD_CONTACT))
         self._marked = [(0, 0)] * channels
         self._heard = self._now = self._analysed = 0
         self._events: list[Event] = []
@@ -134,7 +137,8 @@ class Detector:
     @property
     def noise(self) -> NDArray[np.float64]:
         """Standard deviation of the local noise, in the stream's unit, shape (channels,)."""
-        return self._whitener.noise
+        learned = self._whitener.noise
+        return np.where(np.isnan(learned), np.sqrt(self._floor.energy), learned)
 
     @property
     def trace(self) -> Signal:
@@ -195,8 +199,7 @@ class Detector:
         self._levels.append(largest)
         contact = self._contact_of(largest)
         self._contact.append(contact.astype(float))
-        blind_to_twitches = self._is_hidden | ~self._floor.warm
-        self._ticks.append(np.where(~contact | blind_to_twitches[:, None], float(_BAD_CONTACT), 0.0))
+        self._ticks.append(np.where(contact, self._hidden_by[:, None], float(_BAD_CONTACT)))
         for end in range(self._signal.end - y.shape[1] + self._frame, self._signal.end + 1, self._frame):
             self._heard += 1
             self._now = end
@@ -206,7 +209,7 @@ class Detector:
             self._account(end - self._reach - self._longest - self._reach // 2)
         if self._door.teaches(self._heard):
             self._learn()
-            self._threshold = self._learned_threshold()
+            self._threshold, self._hidden_by = self._learned_threshold(), self._learned_hiding()
 
     def _start(self) -> None:
         begin = self._analysed = self._now = self._door.begin
@@ -229,7 +232,11 @@ class Detector:
         """Of the energy; crests teach it as far up as the heart leaves them to the noise."""
         beating = [heart.beating for heart in self._hearts]
         floor, high, middle = self._over
-        crest = np.where(beating, middle * self._floor.crests[:, 1], high * self._floor.crests[:, 0])
+        upper, median = self._floor.crests.T
+        tail = np.maximum(
+            upper / median * high / middle, 1.0
+        )  # heavier than Gaussian, and the more so further out
+        crest = np.where(beating, middle * median, high * upper * tail)
         return np.where(self._floor.warm, np.maximum(floor * self._floor.energy, crest), np.nan)
 
     def _contact_of(self, largest: Signal) -> NDArray[np.bool_]:
@@ -238,10 +245,12 @@ class Detector:
         flat = still.reshape(len(still), -1, 2).all(axis=2)
         return np.asarray(~(flat | self._lifted_off()).repeat(2, axis=1))
 
-    @property
-    def _is_hidden(self) -> NDArray[np.bool_]:
-        """Whether noise would hide the twitches of interest, a channel each."""
-        return np.asarray(self.noise * _VISIBLE > self._smallest)
+    def _learned_hiding(self) -> NDArray[np.float64]:
+        """Code of what would hide the twitches of interest, a channel each: noise, or the muscle at work."""
+        hidden = self.noise * _VISIBLE > self._smallest
+        crests = self._over[0] / self._over[1] * self._floor.energy
+        by = np.where(self._floor.crests[:, 0] > _AT_WORK * crests, _VOLUNTARY, _BAD_CONTACT)
+        return np.where(self._floor.warm, np.where(hidden, by, 0), _BAD_CONTACT).astype(float)
 
     def _lifted_off(self) -> NDArray[np.bool_]:
         """Whether a channel is full of mains that was not there before, shape (channels, frames)."""
@@ -339,7 +348,7 @@ class Detector:
             or self._is_blind(potential)
             or self._is_marked(potential)
             or self._is_in_a_wake(potential)
-            or self._is_heard_from_next_door(potential)
+            or self._is_beside_activity(potential)
         )
 
     def _overlap(self, a: Potential, b: Potential) -> bool:
@@ -370,16 +379,16 @@ class Detector:
         first, last = self._tick_span(potential.start, potential.stop)
         return bool((self._ticks.span(first, last)[largest] == _VOLUNTARY).any())
 
-    def _is_heard_from_next_door(self, potential: Potential) -> bool:
-        """Whether some channel is in a contraction much larger than this."""
-        first, last = self._tick_span(potential.start, potential.stop)
-        contracted = (self._ticks.span(first, last) == _VOLUNTARY).any(axis=1)
-        contracted[potential.channel] = False
-        if not contracted.any():
-            return False
-        around = self._signal.span(potential.start - self._reach, potential.stop + self._reach)
-        own = np.ptp(self._signal.span(potential.start, potential.stop)[potential.channel])
-        return bool((np.ptp(around[contracted], axis=1) > _LARGER_NEXT_DOOR * own).any())
+    def _is_beside_activity(self, potential: Potential) -> bool:
+        """Whether a muscle of this device is at work nearby; of a weak one, also whether it is not alone."""
+        start = potential.start - self._reach
+        if potential.energy < _WEAK * potential.threshold:
+            start -= self._reach
+            if self._crowd(potential, self._settings.isolation_s, self._settings.isolation_s, _DOUBLET_S):
+                return True
+        first, last = self._tick_span(start, min(potential.stop + self._reach, self._now))
+        states = self._ticks.span(first, last)
+        return bool((states == _VOLUNTARY).any())
 
     def _is_everywhere(self, potential: Potential, channels: set[int]) -> bool:
         """Whether all of many channels show the same at once."""
@@ -398,8 +407,9 @@ class Detector:
         first, last = potential.start + int(above[0]), potential.start + int(above[-1]) + 1
         return first, max(last - lag, potential.start + 1)
 
-    def _crowd(self, potential: Potential, before_s: float, after_s: float) -> float:
+    def _crowd(self, potential: Potential, before_s: float, after_s: float, beyond_s: float = 0.0) -> float:
         """How many other potentials of comparable size surround this one; a long one counts for several."""
+        beyond = self._samples(beyond_s) if beyond_s else -1
         start, stop = potential.start - self._samples(before_s), potential.stop + self._samples(after_s)
         return sum(
             max((p.stop - p.start) / self._longest, 1.0)
@@ -409,6 +419,7 @@ class Detector:
             and p.stop >= start
             and p.energy > _FRACTION * potential.energy
             and p is not potential
+            and abs(p.peak - potential.peak) > beyond
             and not p.foreign
         )
 
@@ -447,7 +458,7 @@ class Detector:
             and not p.foreign
             and start < p.stop
             and p.start < potential.start
-            and _FRACTION * p.energy > potential.energy
+            and _WAKE * p.energy > potential.energy
             for p in self._potentials
         )
 
@@ -523,7 +534,7 @@ class Detector:
         """First sample of the potential that leaves the noise, looked for in the window of its first energy."""
         start = first - (1 << self._doublings) + 1
         y = np.abs(self._signal.span(start, potential.peak + 1)[potential.channel])
-        level = max(3 * float(self.noise[potential.channel]), 0.1 * float(y.max()))
+        level = max(3 * float(self.noise[potential.channel]), 0.2 * float(y.max()))
         beyond = np.flatnonzero(y > level)
         return start + int(beyond[0]) if len(beyond) else first
 
