@@ -86,6 +86,8 @@ class Characteristic:
     write: Callable[[bytes], None] | None = None
     notify: bool = False
     indicate: bool = False
+    bonded: bool = False
+    """Whether a host must have paired before it reads or writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,7 +339,10 @@ class _Client(BaseBleakClient):
             self._disconnected_callback()
 
     async def pair(self, *_: object, **__: object) -> None:
-        raise NotImplementedError
+        if self._connection is None:
+            raise BleakError("not connected")
+        with _bumble():
+            await self._connection.pair()
 
     async def unpair(self) -> None:
         raise NotImplementedError
@@ -433,6 +438,8 @@ def _build(value: Characteristic) -> gatt.Characteristic[bytes]:
     for offer, kind, right in offered:
         if offer:
             properties, permissions = properties | kind, permissions | right
+    if value.bonded:
+        permissions |= rights.READ_REQUIRES_AUTHENTICATION | rights.WRITE_REQUIRES_AUTHENTICATION
     return gatt.Characteristic(value.uuid, properties, permissions, _handlers(value))
 
 
