@@ -139,7 +139,7 @@ class Connected:
     """This computer's address for it."""
     rssi: int
     """Of the advertisement that found it, dBm; while it streams no system tells."""
-    info: bytes
+    answers: tuple[bytes, ...]
     """What it said of itself, which made the codec."""
 
 
@@ -252,9 +252,9 @@ class Radio:
             await client.connect()
         stop: tuple[Write, ...] = ()
         try:
-            codec, info = await _bonded(client, partial(self._introduction, client, device.name))
+            codec, answers = await _bonded(client, partial(self._introduction, client, device.name))
             stop = codec.STOP
-            yield client, Connected(codec.device, codec, time.monotonic_ns(), device.address, rssi, info)
+            yield client, Connected(codec.device, codec, time.monotonic_ns(), device.address, rssi, answers)
         finally:
             await _part(client, stop)
 
@@ -268,14 +268,14 @@ class Radio:
             backend=self._client,
         )
 
-    async def _introduction(self, client: BleakClient, name: str | None) -> tuple[Codec, bytes]:
+    async def _introduction(self, client: BleakClient, name: str | None) -> tuple[Codec, tuple[bytes, ...]]:
         """Read what the device is."""
         family = self._recognise(tuple(service.uuid for service in client.services), name)
         if family is None:
             raise _StrangerError(f"{name or client.address} offers no service that this program knows")
         async with asyncio.timeout(_REPLY_S):
             info = bytes(await client.read_gatt_char(family.INFO))
-        return family(info), info
+        return family(info), (info,)
 
     async def _find(self, address: str) -> tuple[BLEDevice, int]:
         """Afresh each time: BlueZ forgets devices, and connecting by address would scan behind our back."""

@@ -30,11 +30,10 @@ from rich.table import Table
 
 import monitor
 from firmware_interface.ble import Radio, Sighting
-from firmware_interface.codecs import Codec
-from firmware_interface.codecs.open_profile import OpenProfile
 from firmware_interface.emulated.arm import Arm, ArmSettings
 from firmware_interface.emulated.wearable import Wearable, WearableSettings
 from firmware_interface.errors import Fault, RadioError
+from firmware_interface.families import CODECS
 from firmware_interface.samples import Gap, GapReason, Sensor, Unit
 from monitor import config, lines
 from monitor.clock import HostClock
@@ -46,7 +45,6 @@ from monitor.replay import replay as replayed
 from monitor.score import marked, read_truth, scored
 from monitor.store import DATABASE, Archive, Session, Store, StoreError, Summary, database_version
 
-CODECS: tuple[type[Codec], ...] = (OpenProfile,)
 _DEMO = "demo"
 _DEMO_ADDRESS = "F0:5C:1A:00:00:01"
 _DEMO_SITES = ("biceps", "triceps", "FCR", "FDI")
