@@ -19,11 +19,12 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
 
 from firmware_interface.codecs import Codec
+from firmware_interface.codecs.families import FAMILIES
 from firmware_interface.decoder import Decoder
 from firmware_interface.errors import Fault, PacketError
 from firmware_interface.samples import Gap, GapReason, Notification, SampleBlock, Status, Stream
@@ -168,21 +169,20 @@ class Capture:
     end_ns: int
     unreadable: int
     """Bytes at the end that are no whole block."""
-    families: Mapping[str, type[Codec]] = field(repr=False)
 
     def pieces(self) -> Iterator[SampleBlock | Gap]:
         """What the decoders gave while it was captured, in that order. Times are UTC."""
         devices, readers = iter(self.devices), dict[int, _Reader]()
         for entry in _entries(self.path.read_bytes()):
             if isinstance(entry.what, Introduced) and entry.what.anew:
-                readers[entry.device] = _Reader(_codec(entry.what, self.families), entry.what, next(devices))
+                readers[entry.device] = _Reader(entry.what, next(devices))
             elif isinstance(entry.what, Ended):
                 yield from readers.pop(entry.device).end(entry.at_ns)
             elif entry.device in readers:
-                yield from readers[entry.device].take(entry, self.families)
+                yield from readers[entry.device].take(entry)
 
 
-def read(path: Path, codecs: Sequence[type[Codec]]) -> Capture:
+def read(path: Path) -> Capture:
     """Open the capture at `path`.
 
     Raises:
@@ -192,32 +192,32 @@ def read(path: Path, codecs: Sequence[type[Codec]]) -> Capture:
     data = path.read_bytes()
     if not data.startswith(_MAGIC):
         raise CaptureError(f"{path.name} is no capture of version 1", "Give a file that `fasciwatch record` wrote")
-    families = {codec.FAMILY: codec for codec in codecs}
     offsets, devices, last_ns = dict[int, int](), list[Captured](), 0
     start_ns: int | None = None
     for entry in _entries(data):
         if isinstance(entry.what, Introduced | Anchored):
             offsets[entry.device] = entry.what.utc_offset_ns
         if isinstance(entry.what, Introduced) and entry.what.anew:
-            devices.append(_captured(entry.what, families, devices))
+            devices.append(_captured(entry.what, devices))
         utc_ns = entry.at_ns + offsets.get(entry.device, 0)
         start_ns, last_ns = utc_ns if start_ns is None else start_ns, max(last_ns, utc_ns)
     if start_ns is None:
         raise CaptureError(f"{path.name} holds nothing", "Record again, with the device in reach")
-    return Capture(path, tuple(devices), start_ns, last_ns, len(data) - _whole(data), families)
+    return Capture(path, tuple(devices), start_ns, last_ns, len(data) - _whole(data))
 
 
 class _Reader:
     """One device, decoded again."""
 
-    def __init__(self, codec: Codec, said: Introduced, device: Captured) -> None:
+    def __init__(self, said: Introduced, device: Captured) -> None:
+        codec = _codec(said)
         self._decoder = Decoder(codec, said.utc_offset_ns)
         self._streams = dict(zip((s.name for s in codec.device.streams), device.streams, strict=True))
 
-    def take(self, entry: Entry, families: Mapping[str, type[Codec]]) -> Iterator[SampleBlock | Gap]:
+    def take(self, entry: Entry) -> Iterator[SampleBlock | Gap]:
         match entry.what:
             case Introduced() as said:
-                self._decoder.resume(_codec(said, families))
+                self._decoder.resume(_codec(said))
             case Notification() as notification:
                 yield from self._named(self._decoder.feed(notification))
             case GapReason() as reason:
@@ -234,9 +234,9 @@ class _Reader:
         return (replace(i, stream=self._streams[i.stream.name]) for i in items if not isinstance(i, Status))
 
 
-def _codec(said: Introduced, families: Mapping[str, type[Codec]]) -> Codec:
+def _codec(said: Introduced) -> Codec:
     try:
-        return families[said.family](*said.answers)
+        return {family.FAMILY: family for family in FAMILIES}[said.family](*said.answers)
     except KeyError as error:
         raise CaptureError(
             f"it holds a device of the family {said.family!r}, which this program does not know",
@@ -246,11 +246,11 @@ def _codec(said: Introduced, families: Mapping[str, type[Codec]]) -> Codec:
         raise CaptureError(f"what {said.name} said of itself cannot be read: {error}", "Record again") from error
 
 
-def _captured(said: Introduced, families: Mapping[str, type[Codec]], before: Sequence[Captured]) -> Captured:
+def _captured(said: Introduced, before: Sequence[Captured]) -> Captured:
     """With names of streams and labels of channels that tell it from the others."""
     taken = {stream.name for device in before for stream in device.streams}
     others = {c for device in before if device.name != said.name for s in device.streams for c in s.channels}
-    streams = (_worn(stream, said, others) for stream in _codec(said, families).device.streams)
+    streams = (_worn(stream, said, others) for stream in _codec(said).device.streams)
     return Captured(said.name, tuple(replace(s, name=_apart(s.name, said.name, taken)) for s in streams))
 
 

@@ -29,10 +29,10 @@ import monitor
 from firmware_interface.ble import Radio, Sighting
 from firmware_interface.capture import SUFFIX, Writer
 from firmware_interface.codecs import Device
+from firmware_interface.codecs.families import FAMILIES
 from firmware_interface.emulated.arm import Arm, ArmSettings
 from firmware_interface.emulated.wearable import Wearable, WearableSettings
 from firmware_interface.errors import Fault, RadioError
-from firmware_interface.families import CODECS
 from firmware_interface.samples import Gap, GapReason, Sensor, Status, Unit
 from monitor import config, lines
 from monitor.clock import HostClock
@@ -174,7 +174,7 @@ def scan(
     json_lines: Json = False,
 ) -> None:
     """Name the wearables in reach, and what they measure."""
-    _print_survey(asyncio.run(_survey(Radio(CODECS), seconds)), everything=everything, json_lines=json_lines)
+    _print_survey(asyncio.run(_survey(Radio(FAMILIES), seconds)), everything=everything, json_lines=json_lines)
 
 
 Surveyed = tuple[Sighting, Device | str | None]
@@ -393,7 +393,7 @@ def doctor(config_file: ConfigFile = None, data: DataDir = None, json_lines: Jso
     """Check what is needed here, and say what to do about it."""
     settings = config.load(config_file)
     wrong = False
-    for check in checks(data or settings.data_dir, CODECS):
+    for check in checks(data or settings.data_dir, FAMILIES):
         wrong |= bool(check.remedy)
         if json_lines:
             _print(lines.as_json({"type": "check", "ok": not check.remedy, **asdict(check)}))
@@ -531,7 +531,7 @@ class _Ending:
 @asynccontextmanager
 async def _wearables(settings: config.Settings) -> AsyncIterator[tuple[Radio, list[Subject]]]:
     """This computer's adapter, and who is to be followed on it."""
-    radio = Radio(CODECS)
+    radio = Radio(FAMILIES)
     yield radio, await _subjects(radio, settings)
 
 
@@ -558,7 +558,7 @@ async def _emulated(seed: int, loss: float) -> AsyncIterator[tuple[Radio, list[S
     arm = Arm(ArmSettings(channels=_DEMO_SITES, twitches_per_min=30.0), seed)
     wearable = Wearable(WearableSettings(loss=loss), arm, seed, time.monotonic_ns())
     async with VirtualRadio() as radio, WornWearable(radio, wearable, _DEMO_ADDRESS) as worn:
-        yield Radio(CODECS, radio.backend), [Subject(worn.address)]
+        yield Radio(FAMILIES, radio.backend), [Subject(worn.address)]
 
 
 # Reading ------------------------------------------------------------------------------------------------------

@@ -16,7 +16,6 @@ from firmware_interface.codecs.open_profile import OpenProfile
 from firmware_interface.emulated.arm import Arm, ArmSettings
 from firmware_interface.emulated.peripheral import WornWearable
 from firmware_interface.emulated.wearable import Wearable, WearableSettings
-from firmware_interface.families import CODECS
 from firmware_interface.samples import Gap, GapReason, Notification
 from firmware_interface.virtual_radio import VirtualRadio
 from monitor.clock import HostClock
@@ -72,7 +71,7 @@ async def test_a_replayed_capture_gives_the_events_of_the_live_session(tmp_path,
     monkeypatch.setattr(ble, "_STALL_S", 1.0)
     path = tmp_path / f"bug{capture.SUFFIX}"
     await a_bad_session(tmp_path / "data", path)
-    start_ns = capture.read(path, CODECS).start_ns
+    start_ns = capture.read(path).start_ns
     replayed = replay(read(path), DetectorSettings())
     with Archive.open(tmp_path / "data") as archive:
         twitches = [twitch for _, twitch in archive.twitches(0, END_NS)]

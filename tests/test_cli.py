@@ -173,7 +173,7 @@ def test_signals_however_many_end_it_once_with_stop_and_all_stored(tmp_path, cap
     async def source():
         wearable.append(Wearing())
         async with VirtualRadio() as air, WornWearable(air, wearable[0], FIRST):
-            yield Radio(cli.CODECS, air.backend), [Subject(FIRST)]
+            yield Radio(cli.FAMILIES, air.backend), [Subject(FIRST)]
 
     def interrupt():
         while not wearable or Opcode.START not in wearable[0].requests:
@@ -219,7 +219,7 @@ def _deaf_afterwards():
 async def test_scan_names_the_wearable_its_streams_and_how_to_start_it(capfd):
     async with VirtualRadio() as air, WornWearable(air, wearable := Wearing(), FIRST):
         await air.add_peripheral("stranger", "C4:5A:00:00:00:02", [])
-        found = await cli._survey(Radio(cli.CODECS, air.backend), 0.4)
+        found = await cli._survey(Radio(cli.FAMILIES, air.backend), 0.4)
     assert Opcode.START not in wearable.requests
     cli._print_survey(found, everything=False, json_lines=True)
     (device,) = objects(capfd.readouterr().out)
@@ -252,7 +252,7 @@ def test_a_recorded_session_is_stored_listed_and_replayed(home, monkeypatch, cap
     @asynccontextmanager
     async def source(_):
         async with VirtualRadio() as air, WornWearable(air, Wearing(loss=0.2), FIRST):
-            yield Radio(cli.CODECS, air.backend), [Subject(FIRST)]
+            yield Radio(cli.FAMILIES, air.backend), [Subject(FIRST)]
 
     monkeypatch.setattr(cli, "_wearables", source)
     assert say(capfd, "record", home / "bug", "--for", "3", "--json")[0] == 0

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from firmware_interface.capture import Capture, CaptureError
 from firmware_interface.capture import read as opened
-from firmware_interface.families import CODECS
 from firmware_interface.samples import Gap
 from monitor.recording.channels import RecordingError, Wanted
 from monitor.recording.contents import Piece, Recording
@@ -21,7 +20,7 @@ from monitor.recording.contents import Piece, Recording
 def read(path: Path, _: Wanted) -> Recording:
     """The capture at `path`. Units and sensors are the device's own."""
     try:
-        capture = opened(path, CODECS)
+        capture = opened(path)
     except CaptureError as error:
         raise RecordingError(str(error.args[0]), error.remedy) from error
     names = ", ".join(dict.fromkeys(device.name for device in capture.devices))
