@@ -285,7 +285,7 @@ class Watch:
                 self._collector.tell(self._name, item)
             case Notification():
                 arrival_ns = self._clock.running_ns(item.arrival_ns)
-                self._take(Notification(item.characteristic, item.data, arrival_ns))
+                self._take(replace(item, arrival_ns=arrival_ns))
             case Overflow():
                 self._interrupt(GapReason.OVERFLOW, item.at_ns)
             case Lost():
