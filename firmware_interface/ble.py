@@ -1,6 +1,6 @@
 """The radio: Bluetooth Low Energy through bleak. No other file uses bleak as a client.
 
-    find ─► connect ─► Info ─► Connected ─► subscribe ─► START ─► Notification | Overflow ─► Lost ─┐
+    find ─► connect ─► subscribe ─► introduce ─► Connected ─► start ─► Notification | Overflow ─► Lost ─┐
       ▲                                                                                  back off  │
       └────────────────────────────────────────────────────────────────────────────────────────────┘
 
@@ -28,7 +28,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from bleak import BleakClient, BleakScanner
 from bleak.backends.characteristic import BleakGATTCharacteristic
@@ -37,7 +37,7 @@ from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementData, BaseBleakScanner
 from bleak.exc import BleakBluetoothNotAvailableError, BleakDBusError, BleakError
 
-from firmware_interface.codecs import Codec, Device, Write
+from firmware_interface.codecs import Codec, Conversation, Device, Hear, Read, Write
 from firmware_interface.errors import PacketError, RadioError
 from firmware_interface.samples import GapReason, Notification
 
@@ -71,6 +71,7 @@ _REMEDY = {
     "win32": "Turn Bluetooth on in Settings, Bluetooth & devices",
 }.get(sys.platform, "Turn Bluetooth on")
 
+_T = TypeVar("_T")
 Backend = tuple[type[BaseBleakClient], type[BaseBleakScanner]]
 """What bleak's `backend=` takes, in place of this computer's adapter."""
 
@@ -189,11 +190,13 @@ class Radio:
         try:
             async with self._connection(address, inbox) as (client, codec):
                 yield Connected(codec.device, codec, time.monotonic_ns())
-                await _start(client, codec, inbox)
+                await _converse(client, inbox, codec.start())
+                grace_ns = time.monotonic_ns() + round(codec.START_GRACE_S * 1e9)
                 item = await inbox.take(codec.START_GRACE_S)
                 while not isinstance(item, Lost):
                     yield item
-                    item = await inbox.take(_patience_s(codec.device))
+                    left_s = (grace_ns - time.monotonic_ns()) * 1e-9  # answers come before the first samples
+                    item = await inbox.take(max(left_s, _patience_s(codec.device)))
                 yield item
         except _FAULTS as fault:
             yield Lost(GapReason.DISCONNECTED, time.monotonic_ns(), _describe(fault))
@@ -207,9 +210,10 @@ class Radio:
                 await client.connect()
         stop: tuple[Write, ...] = ()
         try:
-            codec = await self._introduce(client, device.name)
-            stop = codec.STOP
-            yield client, codec
+            family = self._family(client, device.name)
+            stop = family.STOP
+            await _subscribe(client, family, inbox)
+            yield client, await _converse(client, inbox, family.introduce(device.name or ""))
         finally:
             await _part(client, stop)
 
@@ -223,13 +227,11 @@ class Radio:
             backend=self._client,
         )
 
-    async def _introduce(self, client: BleakClient, name: str | None) -> Codec:
-        """Read what the device is."""
+    def _family(self, client: BleakClient, name: str | None) -> type[Codec]:
         family = self._recognise(tuple(service.uuid for service in client.services), name)
         if family is None:
             raise _UnreachableError(f"{name or client.address} offers no service that this program knows")
-        async with asyncio.timeout(_REPLY_S):
-            return family(bytes(await client.read_gatt_char(family.INFO)))
+        return family
 
     async def _find(self, address: str) -> BLEDevice:
         """Afresh each time: BlueZ forgets devices, and connecting by address would scan behind our back."""
@@ -278,12 +280,17 @@ class _Inbox:
     def __init__(self) -> None:
         self._items: deque[Notification | Overflow | Lost] = deque()
         self._filled = asyncio.Event()
+        self._unheard: deque[Notification] = deque(maxlen=_QUEUE)
+        self._spoken = asyncio.Event()
 
     def put(self, characteristic: str, _: BleakGATTCharacteristic, data: bytearray) -> None:
         """Called by bleak."""
         now_ns = time.monotonic_ns()
+        notification = Notification(characteristic, bytes(data), now_ns)
+        self._unheard.append(notification)
+        self._spoken.set()
         if len(self._items) < _QUEUE:
-            self._items.append(Notification(characteristic, bytes(data), now_ns))
+            self._items.append(notification)
         elif isinstance(last := self._items[-1], Overflow):
             self._items[-1] = replace(last, lost=last.lost + 1)
         else:
@@ -306,12 +313,51 @@ class _Inbox:
             return Lost(GapReason.STALLED, time.monotonic_ns(), f"no notification for {patience_s:.1f} s")
         return self._items.popleft()
 
+    def listen(self) -> None:
+        """A conversation begins: what came before is no answer."""
+        self._unheard.clear()
 
-async def _start(client: BleakClient, codec: Codec, inbox: _Inbox) -> None:
+    async def hear(self, wanted: Hear) -> bytes:
+        """The first notification that is wanted and was not heard yet. It is taken by `take`, too."""
+        while True:
+            for said in self._unheard:
+                if said.characteristic == wanted.characteristic and said.data.startswith(wanted.prefix):
+                    self._unheard.remove(said)
+                    return said.data
+            self._spoken.clear()
+            await self._spoken.wait()
+
+
+async def _subscribe(client: BleakClient, family: type[Codec], inbox: _Inbox) -> None:
     async with asyncio.timeout(_REPLY_S):
-        for characteristic in codec.NOTIFY:
-            await client.start_notify(characteristic, partial(inbox.put, characteristic))
-        await _write(client, codec.START)
+        for characteristic in family.NOTIFY:
+            if client.services.get_characteristic(characteristic):
+                await client.start_notify(characteristic, partial(inbox.put, characteristic))
+
+
+async def _converse(client: BleakClient, inbox: _Inbox, conversation: Conversation[_T]) -> _T:
+    """Hold a codec's conversation with its device."""
+    inbox.listen()
+    try:
+        step = next(conversation)
+        while True:
+            async with asyncio.timeout(_REPLY_S):
+                outcome = await _perform(client, inbox, step)
+            step = conversation.send(outcome)
+    except StopIteration as end:
+        result: _T = end.value
+        return result
+
+
+async def _perform(client: BleakClient, inbox: _Inbox, step: Read | Write | Hear) -> bytes:
+    match step:
+        case Read() if client.services.get_characteristic(step.characteristic):
+            return bytes(await client.read_gatt_char(step.characteristic))
+        case Write():
+            await _write(client, (step,))
+        case Hear():
+            return await inbox.hear(step)
+    return b""
 
 
 async def _part(client: BleakClient, stop: Sequence[Write]) -> None:

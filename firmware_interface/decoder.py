@@ -28,7 +28,7 @@ from firmware_interface.samples import (
     Stream,
     Timebase,
 )
-from firmware_interface.sequence import Step, Unwrapper
+from firmware_interface.sequence import Pace, Step, Unwrapper
 
 _CRYSTAL = 3e-4
 """Relative error of a device's clock; quartz is within 1e-4, cheap boards somewhat worse."""
@@ -63,7 +63,7 @@ class Decoder:
     def __init__(self, codec: Codec, utc_offset_ns: int = 0) -> None:
         self._codec = codec
         streams = codec.device.streams
-        self._tracks = {stream.name: _Track(stream, codec.COUNTER, utc_offset_ns) for stream in streams}
+        self._tracks = {stream.name: _Track(stream, codec.counter, utc_offset_ns) for stream in streams}
         self.reception = Reception()
 
     def feed(self, notification: Notification) -> list[SampleBlock | Gap | Status]:
@@ -134,6 +134,7 @@ class _Track:
         self._anchored = False
         self._exact = True  # what is missing since the last packet was counted by the device
         self._index = Unwrapper(counter.index_modulus, stream.rate_hz)
+        self._pace = Pace(counter.device_ns_modulus, stream.rate_hz, stamps_last=counter.stamps_last)
         self._count_from_anew()
 
     def begin(self, index: int, arrival_ns: int) -> None:
@@ -176,8 +177,12 @@ class _Track:
         return [Gap(self._stream, min(self._end_ns, end_ns), end_ns, missing, self._reason, exact=False)]
 
     def _position(self, packet: Packet, arrival_ns: int) -> tuple[Step, int]:
-        assert packet.index is not None  # noqa: S101 - families without an index come with their codecs
-        step, position = self._index.feed(packet.index, arrival_ns)
+        if packet.index is not None:
+            step, position = self._index.feed(packet.index, arrival_ns)
+        else:
+            assert packet.device_ns is not None  # noqa: S101 - a stream with neither is not counted yet
+            step, position, sure = self._pace.feed(packet.device_ns, packet.counts.shape[1], arrival_ns)
+            self._exact &= sure
         return step, position + self._shift
 
     def _recount(self, position: int, start_ns: int) -> int:
@@ -199,9 +204,11 @@ class _Track:
         """UTC of the first sample, and the period, both in ns. The radio delays from the *last* sample on."""
         last = packet.counts.shape[1] - 1
         if self._has_clock and packet.device_ns is not None:
+            stamped = last if self._counter.stamps_last else 0
             _, tick = self._ticks.feed(packet.device_ns, arrival_ns)
-            self._rate.feed(position, tick)
-            self._clock.feed(tick + round(last * self._rate.tick_ns), arrival_ns)
+            self._rate.feed(position + stamped, tick)
+            self._clock.feed(tick + round((last - stamped) * self._rate.tick_ns), arrival_ns)
+            tick -= round(stamped * self._rate.tick_ns)
             period_ns = self._rate.tick_ns * self._clock.tick_ns
         else:
             tick = position
