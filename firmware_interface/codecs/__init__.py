@@ -121,6 +121,12 @@ class Codec(Protocol):
         """The characteristic and the payload that the device would send for `item`."""
 
 
+def say(*writes: Write) -> Conversation[None]:
+    """One after the other."""
+    for write in writes:  # noqa: UP028 - a tuple cannot be sent what comes of it
+        yield write
+
+
 def uuid(short: int) -> str:
     """A UUID that the Bluetooth SIG gave out, in full."""
     return f"{short:08x}-0000-1000-8000-00805f9b34fb"

@@ -22,7 +22,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from firmware_interface.codecs import Conversation, Counter, Device, Offer, Read, Write, bits
+from firmware_interface.codecs import Conversation, Counter, Device, Offer, Read, Write, bits, say
 from firmware_interface.errors import PacketError
 from firmware_interface.samples import Counts, Notification, Packet, Sensor, Started, Status, Stream, Unit
 
@@ -164,7 +164,7 @@ class OpenProfile:
 
     def start(self) -> Conversation[None]:
         """Every stream."""
-        yield self.START[0]
+        yield from say(*self.START)
 
     def decode(self, notification: Notification) -> tuple[Packet | Started | Status, ...]:
         """Read one notification; what is unknown gives nothing."""

@@ -169,7 +169,8 @@ class Polar:
         self._settings = settings
         streams = (_stream(measurement, chosen) for measurement, chosen in settings.items())
         self.device = Device(device.name, device.serial, device.firmware, tuple(streams))
-        self._factors = dict.fromkeys(settings, _FACTOR_NONE)
+        self.factors = dict.fromkeys(settings, _FACTOR_NONE)
+        """As the answers to START named them."""
         self._battery_percent = battery_percent
 
     @classmethod
@@ -184,14 +185,14 @@ class Polar:
         if Measurement.SDK_MODE in features:
             yield from _ask(Opcode.START, Measurement.SDK_MODE, accept=(Result.DONE, Result.ALREADY))
         settings = {}
-        for measurement in _STREAMS.keys() & features:
+        for measurement in (each for each in _STREAMS if each in features):
             reply = yield from _ask(Opcode.GET_SETTINGS, measurement)
-            settings[measurement] = _choose(_read_settings(reply.parameters))
+            settings[measurement] = _choose(read_settings(reply.parameters))
         if not settings:
             raise PacketError(f"{name or 'the sensor'} offers neither acceleration nor ECG")
         serial, firmware = text((yield Read(SERIAL))), text((yield Read(FIRMWARE)))
         battery = yield Read(BATTERY)
-        return cls(Device(name, serial, firmware, ()), dict(sorted(settings.items(), reverse=True)), *battery[:1])
+        return cls(Device(name, serial, firmware, ()), settings, battery[0] if battery else None)
 
     def start(self) -> Conversation[None]:
         """One measurement after the other; the answers name the factors."""
@@ -203,7 +204,7 @@ class Polar:
             ):  # by an earlier link, with settings and a factor that we do not know
                 yield from _ask(Opcode.STOP, measurement)
                 reply = yield from _ask(Opcode.START, measurement, request)
-            self._factors[measurement] = _read_factor(reply.parameters)
+            self.factors[measurement] = _read_factor(reply.parameters)
 
     def decode(self, notification: Notification) -> tuple[Packet | Status, ...]:
         """Read one notification; measurements that were not asked for give nothing."""
@@ -223,7 +224,7 @@ class Polar:
         if isinstance(item, Status):
             return BATTERY, bytes((item.battery_percent or 0,))
         measurement = _NUMBERS[item.stream]
-        factor = self._factors[measurement]
+        factor = self.factors[measurement]
         scaled = compressed and factor != _FACTOR_NONE
         counts = np.rint(item.counts / (factor / _MG)).astype(np.int64) if scaled else item.counts.astype(np.int64)
         kind = (0 if scaled or measurement is Measurement.ECG else 1) | _COMPRESSED * compressed
@@ -242,14 +243,14 @@ class Polar:
         width, payload = _width(measurement, kind), data[_HEADER.size :]
         unpack = _unpack_deltas if kind & _COMPRESSED else _unpack
         counts: Counts = unpack(payload, len(channels), width)
-        factor = self._factors[measurement]
+        factor = self.factors[measurement]
         if kind == _COMPRESSED and factor != _FACTOR_NONE:
             counts = (counts * (factor / _MG)).astype(np.float32)
         return (Packet(name, counts, device_ns=device_ns),)
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class _Reply:
     """What Control answers."""
 
     result: int
@@ -258,7 +259,7 @@ class Reply:
 
 def _ask(
     opcode: Opcode, measurement: Measurement, parameters: bytes = b"", accept: Collection[Result] = (Result.DONE,)
-) -> Conversation[Reply]:
+) -> Conversation[_Reply]:
     request = bytes((opcode, measurement))
     yield Write(CONTROL, request + parameters)
     answer = yield Hear(CONTROL, bytes((_REPLY,)) + request)
@@ -271,7 +272,7 @@ def _ask(
         raise PacketError(
             f"the answer to {opcode.name} of {measurement.name} goes on in another, which is not read"
         )
-    return Reply(answer[3], answer[5:])
+    return _Reply(answer[3], answer[5:])
 
 
 def write_reply(opcode: int, measurement: int, result: Result, parameters: bytes = b"") -> bytes:
@@ -300,7 +301,8 @@ def write_settings(settings: Settings) -> bytes:
     return out
 
 
-def _read_settings(data: bytes) -> Settings:
+def read_settings(data: bytes) -> Settings:
+    """The inverse. Raises PacketError."""
     settings = {}
     position = 0
     while position < len(data):
@@ -332,7 +334,7 @@ def _choose(offered: Settings) -> Settings:
 
 def _read_factor(parameters: bytes) -> float:
     """Of the answer to START; 1 where it names none."""
-    values = _read_settings(parameters).get(Setting.FACTOR, ())
+    values = read_settings(parameters).get(Setting.FACTOR, ())
     factor = struct.unpack("<f", values[0].to_bytes(4, "little"))[0] if values else _FACTOR_NONE
     if not 1e-9 < factor < 1e9:
         raise PacketError(f"the sensor's factor is {factor:g}")
