@@ -37,6 +37,7 @@ NOTIFICATIONS = 2000
 WARM_UP = 300
 WINDOW = 256
 CASES = {
+    "ECG, 2 channels at 1500 Hz, 1 sample a packet (16 bytes), about real time": (Sensor.ECG, 1500.0, 2, 1),
     "ECG, 2 channels at 1000 Hz, 58 samples a packet (244 bytes)": (Sensor.ECG, 1000.0, 2, 58),
     "ECG, 4 channels at 200 Hz, 2 samples a packet (28 bytes)": (Sensor.ECG, 200.0, 4, 2),
     "EMG, 2 channels at 1000 Hz, 58 samples a packet (244 bytes)": (Sensor.EMG, 1000.0, 2, 58),

@@ -1,6 +1,6 @@
 """The radio: Bluetooth Low Energy through bleak. No other file uses bleak as a client.
 
-    find ─► connect ─► Info ─► Connected ─► subscribe ─► START ─► Notification | Overflow ─► Lost ─┐
+    find ─► connect ─► subscribe ─► introduce ─► Connected ─► start ─► Notification | Overflow ─► Lost ─┐
       ▲                                                                                  back off  │
       └────────────────────────────────────────────────────────────────────────────────────────────┘
 
@@ -47,7 +47,7 @@ from bleak.exc import (
     BleakGATTProtocolError,
 )
 
-from firmware_interface.codecs import Codec, Device, Write
+from firmware_interface.codecs import Codec, Conversation, Device, Hear, Read, Write
 from firmware_interface.errors import PacketError, RadioError
 from firmware_interface.samples import GapReason, Notification
 
@@ -87,6 +87,7 @@ _REMEDY = {
 }.get(sys.platform, "Turn Bluetooth on")
 _PLATFORM: str = sys.platform
 
+_T = TypeVar("_T")
 Backend = tuple[type[BaseBleakClient], type[BaseBleakScanner]]
 """What bleak's `backend=` takes, in place of this computer's adapter."""
 
@@ -130,7 +131,8 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """A link is up and the device has said what it is. Its notifications follow, for `codec` to decode."""
+    """A link is up, the device has said what it is and was told to send. Its notifications follow, for `codec` to
+    decode: those that answered, too."""
 
     device: Device
     codec: Codec
@@ -139,8 +141,10 @@ class Connected:
     """This computer's address for it."""
     rssi: int
     """Of the advertisement that found it, dBm; while it streams no system tells."""
+    advertised: str
+    """The name in its advertisement."""
     answers: tuple[bytes, ...]
-    """What it said of itself, which made the codec."""
+    """What it said when its codec introduced itself and had it start: with them, a codec is made again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +167,6 @@ class Lost:
     """For a person; one line."""
 
 
-_T = TypeVar("_T")
 LinkItem = Connected | Notification | Overflow | Lost
 
 
@@ -232,14 +235,16 @@ class Radio:
         """One attempt, up to its `Lost`. A generator, so that `handle` runs outside the `try`."""
         inbox = _Inbox()
         try:
-            async with self._connection(address, inbox) as (client, connected):
-                yield connected
-                codec = connected.codec
-                await _bonded(client, partial(_start, client, codec, inbox))
+            async with self._connection(address, inbox) as (client, found):
+                answers = await _bonded(client, lambda: _converse(client, inbox, found.codec.start()))
+                yield replace(found, answers=(*found.answers, *answers[1]))
+                codec = found.codec
+                grace_ns = time.monotonic_ns() + round(codec.START_GRACE_S * 1e9)
                 item = await inbox.take(codec.START_GRACE_S)
                 while not isinstance(item, Lost):
                     yield item
-                    item = await inbox.take(_patience_s(codec.device))
+                    left_s = (grace_ns - time.monotonic_ns()) * 1e-9  # answers come before the first samples
+                    item = await inbox.take(max(left_s, _patience_s(codec.device)))
                 yield item
         except _FAULTS as fault:
             yield Lost(GapReason.DISCONNECTED, time.monotonic_ns(), _explain(fault, address))
@@ -252,9 +257,12 @@ class Radio:
             await client.connect()
         stop: tuple[Write, ...] = ()
         try:
-            codec, answers = await _bonded(client, partial(self._introduction, client, device.name))
-            stop = codec.STOP
-            yield client, Connected(codec.device, codec, time.monotonic_ns(), device.address, rssi, answers)
+            family, name = self._family(client, device.name), device.name or ""
+            stop = family.STOP
+            await _bonded(client, lambda: _subscribe(client, family, inbox))
+            codec, answers = await _bonded(client, lambda: _converse(client, inbox, family.introduce(name)))
+            now_ns = time.monotonic_ns()
+            yield client, Connected(codec.device, codec, now_ns, device.address, rssi, name, answers)
         finally:
             await _part(client, stop)
 
@@ -268,14 +276,11 @@ class Radio:
             backend=self._client,
         )
 
-    async def _introduction(self, client: BleakClient, name: str | None) -> tuple[Codec, tuple[bytes, ...]]:
-        """Read what the device is."""
+    def _family(self, client: BleakClient, name: str | None) -> type[Codec]:
         family = self._recognise(tuple(service.uuid for service in client.services), name)
         if family is None:
             raise _StrangerError(f"{name or client.address} offers no service that this program knows")
-        async with asyncio.timeout(_REPLY_S):
-            info = bytes(await client.read_gatt_char(family.INFO))
-        return family(info), (info,)
+        return family
 
     async def _find(self, address: str) -> tuple[BLEDevice, int]:
         """Afresh each time: BlueZ forgets devices, and connecting by address would scan behind our back."""
@@ -388,12 +393,17 @@ class _Inbox:
     def __init__(self) -> None:
         self._items: deque[Notification | Overflow | Lost] = deque()
         self._filled = asyncio.Event()
+        self._unheard: deque[Notification] = deque(maxlen=_QUEUE)
+        self._spoken = asyncio.Event()
 
     def put(self, characteristic: str, _: BleakGATTCharacteristic, data: bytearray) -> None:
         """Called by bleak."""
         now_ns = time.monotonic_ns()
+        notification = Notification(characteristic, bytes(data), now_ns)
+        self._unheard.append(notification)
+        self._spoken.set()
         if len(self._items) < _QUEUE:
-            self._items.append(Notification(characteristic, bytes(data), now_ns))
+            self._items.append(notification)
         elif isinstance(last := self._items[-1], Overflow):
             self._items[-1] = replace(last, lost=last.lost + 1)
         else:
@@ -416,12 +426,54 @@ class _Inbox:
             return Lost(GapReason.STALLED, time.monotonic_ns(), f"no notification for {patience_s:.1f} s")
         return self._items.popleft()
 
+    def listen(self) -> None:
+        """A conversation begins: what came before is no answer."""
+        self._unheard.clear()
 
-async def _start(client: BleakClient, codec: Codec, inbox: _Inbox) -> None:
+    async def hear(self, wanted: Hear) -> bytes:
+        """The first notification that is wanted and was not heard yet. It is taken by `take`, too."""
+        while True:
+            for said in self._unheard:
+                if said.characteristic == wanted.characteristic and said.data.startswith(wanted.prefix):
+                    self._unheard.remove(said)
+                    return said.data
+            self._spoken.clear()
+            await self._spoken.wait()
+
+
+async def _subscribe(client: BleakClient, family: type[Codec], inbox: _Inbox) -> None:
     async with asyncio.timeout(_REPLY_S):
-        for characteristic in codec.NOTIFY:
-            await client.start_notify(characteristic, partial(inbox.put, characteristic))
-        await _write(client, codec.START)
+        for characteristic in family.NOTIFY:
+            if client.services.get_characteristic(characteristic):
+                await client.start_notify(characteristic, partial(inbox.put, characteristic))
+
+
+async def _converse(
+    client: BleakClient, inbox: _Inbox, conversation: Conversation[_T]
+) -> tuple[_T, tuple[bytes, ...]]:
+    """Hold a codec's conversation with its device; what came of it, and the answers."""
+    inbox.listen()
+    answers: list[bytes] = []
+    try:
+        step = next(conversation)
+        while True:
+            async with asyncio.timeout(_REPLY_S):
+                answers.append(await _perform(client, inbox, step))
+            step = conversation.send(answers[-1])
+    except StopIteration as end:
+        result: _T = end.value
+        return result, tuple(answers)
+
+
+async def _perform(client: BleakClient, inbox: _Inbox, step: Read | Write | Hear) -> bytes:
+    match step:
+        case Read() if client.services.get_characteristic(step.characteristic):
+            return bytes(await client.read_gatt_char(step.characteristic))
+        case Write():
+            await _write(client, (step,))
+        case Hear():
+            return await inbox.hear(step)
+    return b""
 
 
 async def _part(client: BleakClient, stop: Sequence[Write]) -> None:

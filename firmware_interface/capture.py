@@ -22,12 +22,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
+from typing import TypeVar
 
-from firmware_interface.codecs import Codec
+from firmware_interface.codecs import Codec, Conversation
 from firmware_interface.codecs.families import FAMILIES
 from firmware_interface.decoder import Decoder
 from firmware_interface.errors import Fault, PacketError
 from firmware_interface.samples import Gap, GapReason, Notification, SampleBlock, Status, Stream
+
+_T = TypeVar("_T")
 
 SUFFIX = ".fasciwatch"
 _MAGIC = b"fasciwatch capture 1\n"
@@ -56,7 +59,8 @@ class Introduced:
     address: str
     family: str
     answers: tuple[bytes, ...]
-    """What the device said of itself, in the order in which its codec asked."""
+    """What the device said, in the order in which its codec asked: what it is, then at its start."""
+    advertised: str
     name: str
     """As it was called."""
     sites: Mapping[str, str]
@@ -236,7 +240,7 @@ class _Reader:
 
 def _codec(said: Introduced) -> Codec:
     try:
-        return {family.FAMILY: family for family in FAMILIES}[said.family](*said.answers)
+        return _made_again({family.FAMILY: family for family in FAMILIES}[said.family], said)
     except KeyError as error:
         raise CaptureError(
             f"it holds a device of the family {said.family!r}, which this program does not know",
@@ -244,6 +248,24 @@ def _codec(said: Introduced) -> Codec:
         ) from error
     except (PacketError, TypeError) as error:
         raise CaptureError(f"what {said.name} said of itself cannot be read: {error}", "Record again") from error
+
+
+def _made_again(family: type[Codec], said: Introduced) -> Codec:
+    """The codec, told again what it was told."""
+    answers = iter(said.answers)
+    codec = _told(family.introduce(said.advertised), answers)
+    _told(codec.start(), answers)
+    return codec
+
+
+def _told(conversation: Conversation[_T], answers: Iterator[bytes]) -> _T:
+    try:
+        next(conversation)
+        while True:
+            conversation.send(next(answers, b""))
+    except StopIteration as end:
+        result: _T = end.value
+        return result
 
 
 def _captured(said: Introduced, before: Sequence[Captured]) -> Captured:
@@ -285,6 +307,7 @@ def _body(what: What) -> tuple[_Kind, bytes]:
                 address=what.address,
                 family=what.family,
                 answers=[answer.hex() for answer in what.answers],
+                advertised=what.advertised,
                 name=what.name,
                 sites=dict(what.sites),
                 utc_offset_ns=what.utc_offset_ns,

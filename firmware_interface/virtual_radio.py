@@ -96,6 +96,7 @@ class Service:
 
     uuid: str
     characteristics: tuple[Characteristic, ...]
+    advertised: bool = True
 
 
 class VirtualRadio:
@@ -459,7 +460,9 @@ def _handlers(value: Characteristic) -> gatt.CharacteristicValue[bytes]:
 def _advertisement(name: str, services: Sequence[Service]) -> bytes:
     kinds = core.AdvertisingData.Type
     fields: list[tuple[int, bytes]] = [(kinds.FLAGS, b"\x06"), (kinds.COMPLETE_LOCAL_NAME, name.encode())]
-    uuids = b"".join(core.UUID(service.uuid).to_bytes(force_128=True) for service in services)
+    uuids = b"".join(
+        core.UUID(service.uuid).to_bytes(force_128=True) for service in services if service.advertised
+    )
     return bytes(core.AdvertisingData([*fields, (kinds.COMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS, uuids)]))
 
 

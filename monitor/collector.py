@@ -361,6 +361,7 @@ class Watch:
             address=item.address,
             family=item.codec.FAMILY,
             answers=item.answers,
+            advertised=item.advertised,
             name=self._name,
             sites=dict(self.subject.sites or {}),
             utc_offset_ns=self._clock.utc_offset_ns,

@@ -106,6 +106,7 @@ WHATS = st.one_of(
         address=TEXT,
         family=TEXT,
         answers=st.lists(st.binary(max_size=20), max_size=3).map(tuple),
+        advertised=TEXT,
         name=TEXT,
         sites=st.dictionaries(TEXT, TEXT, max_size=2),
         utc_offset_ns=NS,
@@ -157,5 +158,5 @@ def test_what_is_no_capture_is_said(tmp_path):
 
 
 def strange():
-    said = Introduced("a", "a family of the future", (b"",), "x", {}, 0, anew=True)
+    said = Introduced("a", "a family of the future", (b"",), "x", "x", {}, 0, anew=True)
     return capture._MAGIC + capture.block([Entry(0, 0, said)])

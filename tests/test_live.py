@@ -48,7 +48,9 @@ class Heard:
             start_ns = time.monotonic_ns()
             wearable = Wearable(settings, Arm(arm, number + 1), number, start_ns)
             watch = self.collector._watches[number]
-            await watch.handle(Connected(wearable.device, wearable.codec, start_ns, name, -50, (wearable.info,)))
+            await watch.handle(
+                Connected(wearable.device, wearable.codec, start_ns, name, -50, name, (wearable.info,))
+            )
             wearable.handle(OpenProfile.START[0].data)
             for notification in wearable.advance(start_ns + round(self.seconds * 1e9)):
                 await watch.handle(notification)
