@@ -133,7 +133,7 @@ async def test_every_sample_is_delivered_once_in_order_and_right(radio, worn, we
     log = Log()
     began_ns = time.monotonic_ns()
     async with following(radio, log.take, FIRST.lower()):
-        await asyncio.sleep(2)
+        await log.until(lambda log: len(log.packets()) > 20 and len(log.packets("acc")) > 3)
     connected = log.items[0]
     assert isinstance(connected, Connected)
     assert connected.device == wearable.device
