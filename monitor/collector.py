@@ -174,10 +174,10 @@ class Collector:
         """Have records committed, in order, and in one transaction."""
         self._outgoing.extend([(device_id, record) for record in records])  # a list: at once, for the other thread
 
-    def captured(self, entry: Entry) -> None:
+    def captured(self, device: int, at_ns: int, what: What) -> None:
         """Keep what came as it came, where that was asked for."""
         if self._capture is not None:
-            self._capture.add(entry)
+            self._capture.add(Entry(device, at_ns, what))
 
     def tell(self, device: str, what: Told) -> None:
         """Pass on what a person may want to know."""
@@ -381,7 +381,7 @@ class Watch:
             self._decoder.interrupt(reason)
 
     def _capture(self, at_ns: int, what: What) -> None:
-        self._collector.captured(Entry(self._number, at_ns, what))
+        self._collector.captured(self._number, at_ns, what)
 
     def _now_ns(self) -> int:
         """By the running clock."""
