@@ -1,8 +1,8 @@
 """Throw anything at every codec: `python -m benchmarks.fuzz [N]`, N payloads each, a million by default.
 
 Half of them are random bytes of any length up to that of a notification; half are what a device would send, with
-bits flipped, bytes cut out, put in and repeated. Nothing but values or a PacketError may come of them. Then payloads
-of each kind that can go on are made 8 and 64 times as long: the time must grow no faster than the length.
+bits flipped, bytes cut out, put in and repeated. Nothing but values or a PacketError may come of them. Then
+payloads that can go on are made 8 and 64 times as long: the time must grow no faster than the length.
 """
 
 import random
