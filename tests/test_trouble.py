@@ -163,7 +163,7 @@ def test_minutes_of_trouble(monkeypatch, tmp_path):
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_an_hour_of_trouble(monkeypatch, tmp_path):
-    trouble(monkeypatch, tmp_path, calm_s=40, rounds=7, minutes=60)
+    trouble(monkeypatch, tmp_path, calm_s=40, rounds=8, minutes=60)
 
 
 # Eight at once --------------------------------------------------------------------------------------------------
