@@ -3,7 +3,7 @@
 # set-up that was cut short leaves .venv/unfinished behind and is begun anew.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lock clean
+.PHONY: help run test test-bluez check lock clean
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3 python3.13 python3.12 python3.11
@@ -18,7 +18,7 @@ pip = .venv/bin/python -m pip --disable-pip-version-check --quiet install --cons
 foreground = .venv/bin/python -ISc 'import os, sys; sys.exit(os.tcgetpgrp(0) != os.getpgrp())' 2>/dev/null
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile
 
 # make answers Ctrl-C with failure, however well its child ended. So where we have the terminal, the program gets
 # it to itself by job control, and make never hears of it; Ctrl-Z, which nobody could take back, is off.
@@ -28,6 +28,9 @@ run: .venv/run ## an emulated wearable on a virtual radio, watched live
 
 test: .venv/dev ## the tests; ARGS='-k name' chooses, ARGS='-m long' runs the long ones
 	@.venv/bin/python -m pytest $(ARGS)
+
+test-bluez: .venv/dev ## the collector against real BlueZ, in an emulated computer: Debian, minutes
+	@tests/bluez/run
 
 check: .venv/dev ## lint, format, types, import contracts
 	.venv/bin/ruff check .

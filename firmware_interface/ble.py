@@ -1,6 +1,6 @@
 """The radio: Bluetooth Low Energy through bleak. No other file uses bleak as a client.
 
-    find ─► connect ─► Info ─► Connected ─► subscribe ─► START ─► Notification | Overflow ─► Lost ─┐
+    find ─► connect ─► subscribe ─► introduce ─► Connected ─► start ─► Notification | Overflow ─► Lost ─┐
       ▲                                                                                  back off  │
       └────────────────────────────────────────────────────────────────────────────────────────────┘
 
@@ -9,10 +9,14 @@ Rules:
 * A callback of bleak stamps the time, copies the bytes, queues them and returns. It is never a coroutine:
   bleak would make a task of each notification, and their order would be lost.
 * The queue is bounded. What did not fit is counted, and reported where it is missing.
-* Over all links there is one scan or one connection attempt at a time: BlueZ answers a second one with
-  InProgress (https://github.com/hbldh/bleak/issues/1689), and may break off the first.
+* An adapter has one scanner. It runs while somebody looks for a device and pauses for each connection attempt, of
+  which there is one at a time: BlueZ answers a second scan or attempt with InProgress
+  (https://github.com/hbldh/bleak/issues/1689), and may break off the first. With nobody to look for it is off,
+  and the links have the air to themselves.
 * Every attempt ends in exactly one `Lost`, whether or not it came as far as `Connected`, and is followed by
   another, for ever. Only an adapter that was unusable from the start is an error: a person must act.
+* A device that wants a bond is paired with, once an attempt. What a person must mend (a bond, a stale service
+  cache, another program on the adapter, an address from another computer) is said in `Lost.detail`.
 * However a link ends, STOP is sent if it still can be: a wearable that goes on sending empties its battery.
 * What `handle` raises is not the radio's, and is raised.
 """
@@ -28,16 +32,22 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from bleak import BleakClient, BleakScanner
 from bleak.backends.characteristic import BleakGATTCharacteristic
 from bleak.backends.client import BaseBleakClient
 from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementData, BaseBleakScanner
-from bleak.exc import BleakBluetoothNotAvailableError, BleakDBusError, BleakError
+from bleak.exc import (
+    BleakBluetoothNotAvailableError,
+    BleakCharacteristicNotFoundError,
+    BleakDBusError,
+    BleakError,
+    BleakGATTProtocolError,
+)
 
-from firmware_interface.codecs import Codec, Device, Write
+from firmware_interface.codecs import Codec, Conversation, Device, Hear, Read, Write
 from firmware_interface.errors import PacketError, RadioError
 from firmware_interface.samples import GapReason, Notification
 
@@ -49,38 +59,50 @@ if sys.platform == "win32":
     uninitialize_sta()
 
 _FIND_S = 5.0
-"""Devices advertise at least once a second; others wait for the radio meanwhile."""
+"""Devices advertise at least once a second."""
 _CONNECT_S = 20.0
 """Slow but sound connections were seen to take that long (bleak-retry-connector)."""
 _HANG_S = 60.0
 """bleak waits for ever for a system service that hangs, and so would every other link."""
 _REPLY_S = 10.0
+_PAIR_S = 30.0
+"""A person may have to answer a question of the system."""
 _STOP_S = 2.0
 _DISCONNECT_S = 12.0
 """BlueZ gives up after 10 s, and then tidies up."""
 _QUEUE = 1024
 """Notifications; 5 s of the fastest device, 200 a second."""
 _STALL_S = 3.0
+_STALL_PACKETS = 4
 _PAYLOAD = 244
 """Bytes of a notification at the usual MTU of 247."""
-_BACKOFF_MIN_S, _BACKOFF_DOUBLINGS = 0.25, 6
+_BACKOFF_MIN_S, _BACKOFF_MAX_S = 0.25, 16.0
+_WANTS_BOND = (0x05, 0x08, 0x0C, 0x0F)
+"""ATT errors: insufficient authentication, authorization, key size, encryption."""
 
 _REMEDY = {
     "linux": "Run `systemctl start bluetooth` and `rfkill unblock bluetooth`",
     "darwin": "Turn Bluetooth on and allow it to this terminal in System Settings, Privacy & Security",
     "win32": "Turn Bluetooth on in Settings, Bluetooth & devices",
 }.get(sys.platform, "Turn Bluetooth on")
+_PLATFORM: str = sys.platform
 
+_T = TypeVar("_T")
 Backend = tuple[type[BaseBleakClient], type[BaseBleakScanner]]
 """What bleak's `backend=` takes, in place of this computer's adapter."""
 
 
-class _UnreachableError(Exception):
-    """Not now; another attempt may do."""
+class _AbsentError(Exception):
+    """Not heard; another attempt may do."""
+
+
+class _StrangerError(Exception):
+    """It offers nothing that we know, or the system remembers the services of another time."""
 
 
 _FAULTS = (
-    _UnreachableError,
+    _AbsentError,
+    _StrangerError,
     PacketError,
     BleakError,
     OSError,  # TimeoutError too; D-Bus and WinRT raise it bare
@@ -109,11 +131,20 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """A link is up and the device has said what it is. Its notifications follow, for `codec` to decode."""
+    """A link is up, the device has said what it is and was told to send. Its notifications follow, for `codec` to
+    decode: those that answered, too."""
 
     device: Device
     codec: Codec
     at_ns: int
+    address: str
+    """This computer's address for it."""
+    rssi: int
+    """Of the advertisement that found it, dBm; while it streams no system tells."""
+    advertised: str
+    """The name in its advertisement."""
+    answers: tuple[bytes, ...]
+    """What it said when its codec introduced itself and had it start: with them, a codec is made again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +181,8 @@ class Radio:
     def __init__(self, codecs: Sequence[type[Codec]], backend: Backend | None = None) -> None:
         self._codecs = tuple(codecs)
         self._client: type[BaseBleakClient] | None
-        self._scanner: type[BaseBleakScanner] | None
-        self._client, self._scanner = backend or (None, None)
-        self._turn = asyncio.Lock()
-        self._proven = False
+        self._client, scanner = backend or (None, None)
+        self._scanner = _Scanner(scanner)
 
     async def scan(self, duration_s: float) -> tuple[Sighting, ...]:
         """What advertises within `duration_s`, the nearest first.
@@ -161,14 +190,33 @@ class Radio:
         Raises:
             RadioError: there is no adapter that we may use.
         """
-        async with self._turn, self._scanning() as scanner:
-            await asyncio.sleep(duration_s)
-        seen = scanner.discovered_devices_and_advertisement_data.values()
-        sightings = (self._sighting(device, said) for device, said in seen)
-        return tuple(sorted(sightings, key=lambda sighting: -sighting.rssi))
+        seen: dict[str, Sighting] = {}
+
+        def hear(device: BLEDevice, said: AdvertisementData) -> bool:
+            seen[device.address] = self._sighting(device, said)
+            return False
+
+        await self._scanner.listen(hear, duration_s)
+        return tuple(sorted(seen.values(), key=lambda sighting: -sighting.rssi))
+
+    async def introduce(self, address: str) -> Device:
+        """What the device at `address` says of itself; nothing is started.
+
+        Raises:
+            RadioError: it cannot be reached now, or there is no adapter that we may use.
+        """
+        try:
+            async with self._connection(address, _Inbox()) as (_, connected):
+                return connected.device
+        except _FAULTS as fault:
+            raise RadioError(_explain(fault, address), "Bring it near, or free it from other programs") from fault
 
     async def follow(self, address: str, handle: Callable[[LinkItem], Awaitable[None]]) -> NoReturn:
-        """Hold a link to the device at `address`, for ever, and hand over all that comes, in order.
+        """Hold a link to a device, for ever, and hand over all that comes, in order.
+
+        Args:
+            address: its address, or the name that it advertises, which is the same on every computer.
+            handle: takes each item; the next one waits.
 
         Raises:
             RadioError: there is no adapter that we may use, and never was.
@@ -187,29 +235,34 @@ class Radio:
         """One attempt, up to its `Lost`. A generator, so that `handle` runs outside the `try`."""
         inbox = _Inbox()
         try:
-            async with self._connection(address, inbox) as (client, codec):
-                yield Connected(codec.device, codec, time.monotonic_ns())
-                await _start(client, codec, inbox)
+            async with self._connection(address, inbox) as (client, found):
+                answers = await _bonded(client, lambda: _converse(client, inbox, found.codec.start()))
+                yield replace(found, answers=(*found.answers, *answers[1]))
+                codec = found.codec
+                grace_ns = time.monotonic_ns() + round(codec.START_GRACE_S * 1e9)
                 item = await inbox.take(codec.START_GRACE_S)
                 while not isinstance(item, Lost):
                     yield item
-                    item = await inbox.take(_patience_s(codec.device))
+                    left_s = (grace_ns - time.monotonic_ns()) * 1e-9  # answers come before the first samples
+                    item = await inbox.take(max(left_s, _patience_s(codec.device)))
                 yield item
         except _FAULTS as fault:
-            yield Lost(GapReason.DISCONNECTED, time.monotonic_ns(), _describe(fault))
+            yield Lost(GapReason.DISCONNECTED, time.monotonic_ns(), _explain(fault, address))
 
     @asynccontextmanager
-    async def _connection(self, address: str, inbox: _Inbox) -> AsyncIterator[tuple[BleakClient, Codec]]:
-        async with self._turn:
-            device = await self._find(address)
-            client = self._dial(device, inbox)
-            async with asyncio.timeout(_HANG_S):
-                await client.connect()
+    async def _connection(self, address: str, inbox: _Inbox) -> AsyncIterator[tuple[BleakClient, Connected]]:
+        device, rssi = await self._find(address)
+        client = self._dial(device, inbox)
+        async with self._scanner.paused(), asyncio.timeout(_HANG_S):
+            await client.connect()
         stop: tuple[Write, ...] = ()
         try:
-            codec = await self._introduce(client, device.name)
-            stop = codec.STOP
-            yield client, codec
+            family, name = self._family(client, device.name), device.name or ""
+            stop = family.STOP
+            await _bonded(client, lambda: _subscribe(client, family, inbox))
+            codec, answers = await _bonded(client, lambda: _converse(client, inbox, family.introduce(name)))
+            now_ns = time.monotonic_ns()
+            yield client, Connected(codec.device, codec, now_ns, device.address, rssi, name, answers)
         finally:
             await _part(client, stop)
 
@@ -223,46 +276,26 @@ class Radio:
             backend=self._client,
         )
 
-    async def _introduce(self, client: BleakClient, name: str | None) -> Codec:
-        """Read what the device is."""
+    def _family(self, client: BleakClient, name: str | None) -> type[Codec]:
         family = self._recognise(tuple(service.uuid for service in client.services), name)
         if family is None:
-            raise _UnreachableError(f"{name or client.address} offers no service that this program knows")
-        async with asyncio.timeout(_REPLY_S):
-            return family(bytes(await client.read_gatt_char(family.INFO)))
+            raise _StrangerError(f"{name or client.address} offers no service that this program knows")
+        return family
 
-    async def _find(self, address: str) -> BLEDevice:
+    async def _find(self, address: str) -> tuple[BLEDevice, int]:
         """Afresh each time: BlueZ forgets devices, and connecting by address would scan behind our back."""
-        found: asyncio.Future[BLEDevice] = asyncio.get_running_loop().create_future()
+        found: list[tuple[BLEDevice, int]] = []
 
-        def detected(device: BLEDevice, _: AdvertisementData) -> None:
-            if device.address.lower() == address.lower() and not found.done():
-                found.set_result(device)
+        def hear(device: BLEDevice, said: AdvertisementData) -> bool:
+            names = (device.address, said.local_name or device.name or "")
+            if address.casefold() in (name.casefold() for name in names):
+                found.append((device, said.rssi))
+            return bool(found)
 
-        async with self._scanning(detected):
-            await asyncio.wait((found,), timeout=_FIND_S)
-        if not found.done():
-            raise _UnreachableError(f"{address} is not in reach")
-        return found.result()
-
-    @asynccontextmanager
-    async def _scanning(
-        self, detected: Callable[[BLEDevice, AdvertisementData], None] | None = None
-    ) -> AsyncIterator[BleakScanner]:
-        try:
-            scanner = BleakScanner(detected, backend=self._scanner)
-            async with asyncio.timeout(_REPLY_S):
-                await scanner.start()
-        except _FAULTS as fault:
-            if self._proven or _is_busy(fault):
-                raise
-            raise _unusable(fault) from fault
-        self._proven = True
-        try:
-            yield scanner
-        finally:
-            async with asyncio.timeout(_REPLY_S):
-                await scanner.stop()
+        await self._scanner.listen(hear, _FIND_S)
+        if not found:
+            raise _AbsentError(f"{address} is not in reach")
+        return found[0]
 
     def _sighting(self, device: BLEDevice, said: AdvertisementData) -> Sighting:
         services, name = tuple(said.service_uuids), said.local_name or device.name
@@ -272,18 +305,105 @@ class Radio:
         return next((codec for codec in self._codecs if codec.recognises(services, name)), None)
 
 
+_Hear = Callable[[BLEDevice, AdvertisementData], bool]
+"""Takes an advertisement; whether it was the one that was waited for."""
+
+
+class _Scanner:
+    """The one scanner of an adapter: runs while somebody listens and nobody connects."""
+
+    def __init__(self, backend: type[BaseBleakScanner] | None) -> None:
+        self._backend = backend
+        self._turn = asyncio.Lock()
+        self._listeners: dict[asyncio.Future[None], _Hear] = {}
+        self._running: BleakScanner | None = None
+        self._proven = False
+        self._pauses = 0
+
+    async def listen(self, hear: _Hear, duration_s: float) -> None:
+        """Until `hear` has what it wants, or `duration_s` went by without a pause.
+
+        Raises:
+            RadioError: there is no adapter that we may use, and never was.
+        """
+        heard: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._listeners[heard] = hear
+        try:
+            pauses = -1
+            while not heard.done() and pauses != self._pauses:
+                async with self._turn:
+                    await self._run()
+                    pauses = self._pauses
+                await asyncio.wait((heard,), timeout=duration_s)
+            if heard.done():
+                heard.result()
+        finally:
+            del self._listeners[heard]
+            async with self._turn:
+                if not self._listeners or not heard.done():  # it may have gone deaf, as when BlueZ restarts
+                    await self._stop()
+                await self._run()
+
+    @asynccontextmanager
+    async def paused(self) -> AsyncIterator[None]:
+        """Silence, for one connection attempt at a time."""
+        async with self._turn:
+            await self._stop()
+            self._pauses += 1
+            try:
+                yield
+            finally:
+                await self._run()
+
+    async def _run(self) -> None:
+        """Scan, if somebody listens; that it fails is theirs to hear."""
+        if self._running or not self._listeners:
+            return
+        try:
+            scanner = BleakScanner(self._detected, backend=self._backend)
+            async with asyncio.timeout(_REPLY_S):
+                await scanner.start()
+        except _FAULTS as fault:
+            final = not (self._proven or _is_busy(fault))
+            self._fail(_unusable(fault) if final else fault)
+        else:
+            self._running, self._proven = scanner, True
+
+    async def _stop(self) -> None:
+        if scanner := self._running:
+            self._running = None
+            with suppress(*_FAULTS):  # it may have gone with its adapter
+                async with asyncio.timeout(_REPLY_S):
+                    await scanner.stop()
+
+    def _detected(self, device: BLEDevice, said: AdvertisementData) -> None:
+        for heard, hear in self._listeners.items():
+            if not heard.done() and hear(device, said):
+                heard.set_result(None)
+
+    def _fail(self, fault: BaseException) -> None:
+        for heard in self._listeners:
+            if not heard.done():
+                heard.set_exception(fault)
+
+
 class _Inbox:
     """What came over one link, in order."""
 
     def __init__(self) -> None:
         self._items: deque[Notification | Overflow | Lost] = deque()
         self._filled = asyncio.Event()
+        self._unheard: deque[Notification] = deque(maxlen=_QUEUE)
+        self._spoken = asyncio.Event()
 
     def put(self, characteristic: str, _: BleakGATTCharacteristic, data: bytearray) -> None:
         """Called by bleak."""
         now_ns = time.monotonic_ns()
+        notification = Notification(characteristic, bytes(data), now_ns)
+        self._unheard.append(notification)
+        self._spoken.set()
         if len(self._items) < _QUEUE:
-            self._items.append(Notification(characteristic, bytes(data), now_ns))
+            self._items.append(notification)
         elif isinstance(last := self._items[-1], Overflow):
             self._items[-1] = replace(last, lost=last.lost + 1)
         else:
@@ -306,12 +426,54 @@ class _Inbox:
             return Lost(GapReason.STALLED, time.monotonic_ns(), f"no notification for {patience_s:.1f} s")
         return self._items.popleft()
 
+    def listen(self) -> None:
+        """A conversation begins: what came before is no answer."""
+        self._unheard.clear()
 
-async def _start(client: BleakClient, codec: Codec, inbox: _Inbox) -> None:
+    async def hear(self, wanted: Hear) -> bytes:
+        """The first notification that is wanted and was not heard yet. It is taken by `take`, too."""
+        while True:
+            for said in self._unheard:
+                if said.characteristic == wanted.characteristic and said.data.startswith(wanted.prefix):
+                    self._unheard.remove(said)
+                    return said.data
+            self._spoken.clear()
+            await self._spoken.wait()
+
+
+async def _subscribe(client: BleakClient, family: type[Codec], inbox: _Inbox) -> None:
     async with asyncio.timeout(_REPLY_S):
-        for characteristic in codec.NOTIFY:
-            await client.start_notify(characteristic, partial(inbox.put, characteristic))
-        await _write(client, codec.START)
+        for characteristic in family.NOTIFY:
+            if client.services.get_characteristic(characteristic):
+                await client.start_notify(characteristic, partial(inbox.put, characteristic))
+
+
+async def _converse(
+    client: BleakClient, inbox: _Inbox, conversation: Conversation[_T]
+) -> tuple[_T, tuple[bytes, ...]]:
+    """Hold a codec's conversation with its device; what came of it, and the answers."""
+    inbox.listen()
+    answers: list[bytes] = []
+    try:
+        step = next(conversation)
+        while True:
+            async with asyncio.timeout(_REPLY_S):
+                answers.append(await _perform(client, inbox, step))
+            step = conversation.send(answers[-1])
+    except StopIteration as end:
+        result: _T = end.value
+        return result, tuple(answers)
+
+
+async def _perform(client: BleakClient, inbox: _Inbox, step: Read | Write | Hear) -> bytes:
+    match step:
+        case Read() if client.services.get_characteristic(step.characteristic):
+            return bytes(await client.read_gatt_char(step.characteristic))
+        case Write():
+            await _write(client, (step,))
+        case Hear():
+            return await inbox.hear(step)
+    return b""
 
 
 async def _part(client: BleakClient, stop: Sequence[Write]) -> None:
@@ -331,16 +493,29 @@ async def _write(client: BleakClient, writes: Sequence[Write]) -> None:
         await client.write_gatt_char(write.characteristic, write.data, response=True)
 
 
+async def _bonded(client: BleakClient, ask: Callable[[], Awaitable[_T]]) -> _T:
+    """What `ask` gives; where the device wants a bond first, that is made."""
+    try:
+        return await ask()
+    except BleakGATTProtocolError as fault:
+        if fault.code not in _WANTS_BOND:
+            raise
+    with suppress(NotImplementedError):  # macOS pairs by itself
+        async with asyncio.timeout(_PAIR_S):
+            await client.pair()
+    return await ask()
+
+
 def _patience_s(device: Device) -> float:
     """How long a sound device may be silent: slow streams fill a packet in seconds, packed ones longer."""
     fill_s = min(_PAYLOAD / (2 * len(stream.channels) * stream.rate_hz) for stream in device.streams)
-    return max(_STALL_S, 3 * fill_s)
+    return max(_STALL_S, _STALL_PACKETS * fill_s)
 
 
 def _backoff_s(failures: int) -> float:
-    """Up to 16 s, with full jitter, so that several links do not queue for the radio in step."""
-    ceiling_s: float = _BACKOFF_MIN_S * 2 ** min(failures, _BACKOFF_DOUBLINGS)
-    return random.uniform(0, ceiling_s)  # noqa: S311 - not a secret
+    """0.25 to 16 s, with jitter, so that several links do not queue for the radio in step."""
+    ceiling_s = min(_BACKOFF_MIN_S * 2.0 ** min(failures + 1, 10), _BACKOFF_MAX_S)
+    return random.uniform(_BACKOFF_MIN_S, ceiling_s)  # noqa: S311 - not a secret
 
 
 def _is_busy(fault: BaseException) -> bool:
@@ -352,6 +527,47 @@ def _unusable(fault: BaseException) -> RadioError:
     where = " through D-Bus" if isinstance(fault, OSError) and sys.platform == "linux" else ""
     remedy = f"{_REMEDY}; `fasciwatch demo` needs no Bluetooth"
     return RadioError(f"Bluetooth cannot be reached{where}: {_describe(fault)}", remedy)
+
+
+def _explain(fault: BaseException, address: str) -> str:
+    """What happened, and what a person can do about it, if anything; one line, no full stop."""
+    remedy = _remedy(fault, address)
+    return f"{_describe(fault)}; {remedy}" if remedy else _describe(fault)
+
+
+def _remedy(fault: BaseException, address: str) -> str:
+    """For the failures that do not pass by themselves (the issues are in the comments)."""
+    match fault:
+        case BleakGATTProtocolError() if fault.code in _WANTS_BOND:  # bleak 1943: Polar H10 on Windows
+            return _pairing(address)
+        case _StrangerError() | BleakCharacteristicNotFoundError():  # bleak 882, bluez 191
+            return _forgetting(address)
+        case _AbsentError() if _PLATFORM == "darwin" and address.count(":") == 5:  # bleak pull 1073
+            return "macOS hides addresses: use the UUID that `fasciwatch scan` shows here, or the device's name"
+        case BleakError() if "callbacks are not working" in str(fault):  # bleak pull 1581
+            return "run fasciwatch in a terminal of its own, not in a program with windows"
+        case _ if _is_busy(fault):
+            return "another program uses the adapter: close it (a browser, bluetoothctl, a second fasciwatch)"
+        case _:
+            return ""
+
+
+def _pairing(address: str) -> str:
+    where = {
+        "linux": f"`bluetoothctl pair {address}`",
+        "win32": "pair it in Settings, Bluetooth & devices",
+        "darwin": "answer the question of macOS, or remove the device in System Settings and try again",
+    }
+    return f"it wants a bond with this computer: {where.get(_PLATFORM, 'pair it')}"
+
+
+def _forgetting(address: str) -> str:
+    where = {
+        "linux": f"`bluetoothctl remove {address}`, and delete /var/lib/bluetooth/*/cache/{address}",
+        "win32": "remove it in Settings, Bluetooth & devices",
+        "darwin": "turn Bluetooth off and on",
+    }
+    return f"if its firmware was changed, let this computer forget it: {where.get(_PLATFORM, 'unpair it')}"
 
 
 def _describe(fault: BaseException) -> str:

@@ -28,7 +28,7 @@ from firmware_interface.samples import (
     Stream,
     Timebase,
 )
-from firmware_interface.sequence import Step, Unwrapper
+from firmware_interface.sequence import Pace, Step, Unwrapper
 
 _CRYSTAL = 3e-4
 """Relative error of a device's clock; quartz is within 1e-4, cheap boards somewhat worse."""
@@ -63,7 +63,8 @@ class Decoder:
     def __init__(self, codec: Codec, utc_offset_ns: int = 0) -> None:
         self._codec = codec
         streams = codec.device.streams
-        self._tracks = {stream.name: _Track(stream, codec.COUNTER, utc_offset_ns) for stream in streams}
+        clock = _Clock(codec.counter.device_ns_modulus) if codec.counter.device_ns_modulus else None
+        self._tracks = {stream.name: _Track(stream, codec.counter, clock, utc_offset_ns) for stream in streams}
         self.reception = Reception()
 
     def feed(self, notification: Notification) -> list[SampleBlock | Gap | Status]:
@@ -116,14 +117,47 @@ class Decoder:
         return items
 
 
+class _Clock:
+    """The clock of a device: all its streams together say what it shows."""
+
+    def __init__(self, modulus_ns: int) -> None:
+        self._modulus_ns = modulus_ns
+        self._tick = self._arrival_ns = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """It was set, or starts again."""
+        self._fit = DeviceClock(1.0, _CRYSTAL)
+
+    @property
+    def tick_ns(self) -> float:
+        """Nanoseconds of the host for one of the device."""
+        return self._fit.tick_ns
+
+    def unwrapped(self, device_ns: int, arrival_ns: int) -> int:
+        """The reading with its wraps: of those that it can have, the nearest to the time that passed."""
+        expected = self._tick + arrival_ns - self._arrival_ns
+        tick = device_ns + round((expected - device_ns) / self._modulus_ns) * self._modulus_ns
+        self._tick, self._arrival_ns = tick, arrival_ns
+        return tick
+
+    def feed(self, tick: int, arrival_ns: int) -> None:
+        """A packet whose last sample was taken at `tick` arrived."""
+        self._fit.feed(tick, arrival_ns)
+
+    def at(self, tick: int) -> int:
+        """Host time of `tick`."""
+        return self._fit.at(tick)
+
+
 class _Track:
     """One stream: where it is in the count and in time."""
 
-    def __init__(self, stream: Stream, counter: Counter, utc_offset_ns: int) -> None:
+    def __init__(self, stream: Stream, counter: Counter, clock: _Clock | None, utc_offset_ns: int) -> None:
         self._stream = stream
         self._counter = counter
         self._nominal_ns = 1e9 / stream.rate_hz
-        self._has_clock = counter.device_ns_modulus > 0
+        self._device_clock = clock
         self._utc_offset_ns = utc_offset_ns
         self._shift = 0  # from the device's count to ours, which a restart does not set back
         self._next: int | None = None
@@ -134,6 +168,7 @@ class _Track:
         self._anchored = False
         self._exact = True  # what is missing since the last packet was counted by the device
         self._index = Unwrapper(counter.index_modulus, stream.rate_hz)
+        self._pace = Pace(counter.device_ns_modulus, stream.rate_hz, stamps_last=counter.stamps_last)
         self._count_from_anew()
 
     def begin(self, index: int, arrival_ns: int) -> None:
@@ -159,7 +194,8 @@ class _Track:
             position = self._recount(position, arrival_ns - round(length * self._nominal_ns))
         elif self._next is not None and position < self._next:
             return []
-        start_ns, period_ns = self._time(packet, position, arrival_ns)
+        running_ns, period_ns = self._time(packet, position, arrival_ns)
+        start_ns = self._not_before_last(running_ns + self._utc_offset_ns, period_ns)
         gap = self._gap(packet, position, start_ns)
         self._next, self._end_ns = position + length, start_ns + round(length * period_ns)
         self._end_running_ns = self._end_ns - self._utc_offset_ns
@@ -176,8 +212,12 @@ class _Track:
         return [Gap(self._stream, min(self._end_ns, end_ns), end_ns, missing, self._reason, exact=False)]
 
     def _position(self, packet: Packet, arrival_ns: int) -> tuple[Step, int]:
-        assert packet.index is not None  # noqa: S101 - families without an index come with their codecs
-        step, position = self._index.feed(packet.index, arrival_ns)
+        if packet.index is not None:
+            step, position = self._index.feed(packet.index, arrival_ns)
+        else:
+            assert packet.device_ns is not None  # noqa: S101 - a stream with neither is not counted yet
+            step, position, sure = self._pace.feed(packet.device_ns, packet.counts.shape[1], arrival_ns)
+            self._exact &= sure
         return step, position + self._shift
 
     def _recount(self, position: int, start_ns: int) -> int:
@@ -190,24 +230,22 @@ class _Track:
         return resumed
 
     def _count_from_anew(self) -> None:
-        ticks = (1.0, _CRYSTAL) if self._has_clock else (self._nominal_ns, _SENSOR_OSCILLATOR)
-        self._clock = DeviceClock(*ticks)
-        self._rate = DeviceClock(self._nominal_ns, _SENSOR_OSCILLATOR)  # the device's clock against its samples
-        self._ticks = Unwrapper(self._counter.device_ns_modulus, 1e9)
+        self._rate = DeviceClock(self._nominal_ns, _SENSOR_OSCILLATOR)  # of the device, or else the host, a sample
+        if self._device_clock:
+            self._device_clock.reset()
 
     def _time(self, packet: Packet, position: int, arrival_ns: int) -> tuple[int, float]:
-        """UTC of the first sample, and the period, both in ns. The radio delays from the *last* sample on."""
+        """Of the first sample by the arrival clock, and the period. The radio delays from the *last* sample on."""
         last = packet.counts.shape[1] - 1
-        if self._has_clock and packet.device_ns is not None:
-            _, tick = self._ticks.feed(packet.device_ns, arrival_ns)
-            self._rate.feed(position, tick)
-            self._clock.feed(tick + round(last * self._rate.tick_ns), arrival_ns)
-            period_ns = self._rate.tick_ns * self._clock.tick_ns
-        else:
-            tick = position
-            self._clock.feed(tick + last, arrival_ns)
-            period_ns = self._clock.tick_ns
-        return self._not_before_last(self._clock.at(tick) + self._utc_offset_ns, period_ns), period_ns
+        if self._device_clock is None or packet.device_ns is None:
+            self._rate.feed(position + last, arrival_ns)
+            return self._rate.at(position), self._rate.tick_ns
+        stamped = last if self._counter.stamps_last else 0
+        tick = self._device_clock.unwrapped(packet.device_ns, arrival_ns)
+        self._rate.feed(position + stamped, tick)
+        self._device_clock.feed(tick + round((last - stamped) * self._rate.tick_ns), arrival_ns)
+        start_ns = self._device_clock.at(tick - round(stamped * self._rate.tick_ns))
+        return start_ns, self._rate.tick_ns * self._device_clock.tick_ns
 
     def _not_before_last(self, start_ns: int, period_ns: float) -> int:
         """At least half a period after the last sample: a fit may step back, sample times may not."""

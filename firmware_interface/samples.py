@@ -24,7 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Counts = NDArray[Any]
-"""Numbers as the converter gave them: int16 from a radio, any real dtype from a recording."""
+"""Numbers as the device gave them: integers, or float32 where it converts them itself; any real dtype from a
+recording."""
 
 
 class Sensor(StrEnum):
@@ -33,6 +34,8 @@ class Sensor(StrEnum):
     EMG = "emg"
     ACC = "acc"
     ECG = "ecg"
+    GYRO = "gyro"
+    MAG = "mag"
 
 
 class Unit(StrEnum):
@@ -42,6 +45,8 @@ class Unit(StrEnum):
     MILLIVOLT = "mV"
     G = "g"
     METRE_PER_SECOND_SQUARED = "m/s^2"
+    DEGREE_PER_SECOND = "deg/s"
+    MICROTESLA = "uT"
     COUNT = "count"
 
 
@@ -108,7 +113,7 @@ class Packet:
     index: int | None = None
     """Counter of the first sample."""
     device_ns: int | None = None
-    """The device's clock at the first sample."""
+    """The device's clock at the first sample, or at the last: `Counter.stamps_last`."""
     overrun: bool = False
     lead_off_changed: bool = False
     clipped: bool = False
@@ -135,6 +140,8 @@ class Status:
     drops: int = 0
     """Packets that the device could not hand to its radio since it started."""
     temperature_c: float | None = None
+    impedance_ohm: tuple[int, ...] = ()
+    """Of each channel of the first stream, where the device measures it."""
 
 
 @dataclass(frozen=True, slots=True)

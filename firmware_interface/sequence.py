@@ -4,6 +4,8 @@ A counter that wraps is ambiguous after a silence: 70 lost samples look like 70 
 arrival clock is the second witness: of all readings that the counter allows, the one nearest to the time that
 passed is taken. Where even that one is impossible, the device has begun to count again.
 
+A stream without any counter is counted by the times that the device writes into its packets: see `Pace`.
+
 Rules: pure; a position never decreases, except for a late or repeated packet, which is said to be one.
 """
 
@@ -17,6 +19,13 @@ _REORDER_S = 0.5
 """A packet may come this much after its successors; one from further back is a restart."""
 _RATE_TOLERANCE = 0.03
 """True sampling rates are up to some per cent off the nominal one (devices.md 2.3)."""
+
+_HALF_SAMPLE = 0.5
+_PRIOR_S = 0.1
+"""The nominal rate counts as much as this long a measurement: a time in whole milliseconds is off by a per cent of
+it, like the nominal rate."""
+_MEMORY_S = 60.0
+"""An oscillator's rate moves with its temperature, over minutes."""
 
 
 class Step(Enum):
@@ -70,3 +79,64 @@ class Unwrapper:
     def _accept(self, position: int, arrival_ns: int) -> int:
         self._position, self._arrival_ns = position, arrival_ns
         return position
+
+
+class Pace:
+    """Position in a stream whose packets carry a time of the device instead of a count.
+
+    The time from packet to packet, in sample periods, is how many samples lie between. Sensors run up to some per
+    cent off their nominal rate, so the period is learned, from packets that follow each other; the lengths of
+    those say exactly how many periods their times are apart.
+
+    Args:
+        modulus_ns: the device's clock takes values 0 to modulus - 1.
+        rate_hz: nominal samples a second.
+        stamps_last: whether the time is of the last sample of its packet; else of the first.
+    """
+
+    def __init__(self, modulus_ns: int, rate_hz: float, *, stamps_last: bool) -> None:
+        self._ticks = Unwrapper(modulus_ns, 1e9)
+        self._stamps_last = stamps_last
+        self._nominal_ns = 1e9 / rate_hz
+        self._prior = _PRIOR_S * rate_hz
+        self._memory = _MEMORY_S * rate_hz
+        self._first = self._tick = self._length = 0
+        self._learned = self._learned_ns = 0.0
+        self._period_ns = self._nominal_ns
+
+    def feed(self, device_ns: int, length: int, arrival_ns: int) -> tuple[Step, int, bool]:
+        """Take one packet of `length` samples.
+
+        Returns:
+            How it relates to the one before; the position of its first sample, which begins at 0 and, after a
+            restart, does so again; and whether what is missing before it is sure to the sample.
+        """
+        step, tick = self._ticks.feed(device_ns, arrival_ns)
+        if step is Step.RESTART or not self._length:
+            self._begin(tick, length)
+            return step, 0, step is Step.FORWARD
+        elapsed_ns = tick - self._tick
+        apart = elapsed_ns / self._period_ns
+        if step is Step.LATE or apart <= 0:
+            return Step.LATE, self._first + min(round(apart), 0), True
+        adjoining = length if self._stamps_last else self._length
+        tolerance = max(_HALF_SAMPLE, _RATE_TOLERANCE * adjoining)
+        missing = 0 if apart <= adjoining + tolerance else round(apart) - adjoining
+        sure = missing <= self._learned
+        if abs(apart - adjoining) <= tolerance:
+            self._learn(elapsed_ns, adjoining)
+        self._first, self._tick, self._length = self._first + self._length + missing, tick, length
+        return step, self._first, sure
+
+    def _begin(self, tick: int, length: int) -> None:
+        self._first, self._tick, self._length = 0, tick, length
+        self._learned = self._learned_ns = 0.0
+        self._period_ns = self._nominal_ns
+
+    def _learn(self, elapsed_ns: int, samples: int) -> None:
+        if self._learned > self._memory:
+            self._learned, self._learned_ns = self._learned / 2, self._learned_ns / 2
+        self._learned += samples
+        self._learned_ns += elapsed_ns
+        total_ns = self._learned_ns + self._prior * self._nominal_ns
+        self._period_ns = total_ns / (self._learned + self._prior)

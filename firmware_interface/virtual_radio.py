@@ -86,6 +86,8 @@ class Characteristic:
     write: Callable[[bytes], None] | None = None
     notify: bool = False
     indicate: bool = False
+    bonded: bool = False
+    """Whether a host must have paired before it reads or writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,7 @@ class Service:
 
     uuid: str
     characteristics: tuple[Characteristic, ...]
+    advertised: bool = True
 
 
 class VirtualRadio:
@@ -337,7 +340,10 @@ class _Client(BaseBleakClient):
             self._disconnected_callback()
 
     async def pair(self, *_: object, **__: object) -> None:
-        raise NotImplementedError
+        if self._connection is None:
+            raise BleakError("not connected")
+        with _bumble():
+            await self._connection.pair()
 
     async def unpair(self) -> None:
         raise NotImplementedError
@@ -433,6 +439,8 @@ def _build(value: Characteristic) -> gatt.Characteristic[bytes]:
     for offer, kind, right in offered:
         if offer:
             properties, permissions = properties | kind, permissions | right
+    if value.bonded:
+        permissions |= rights.READ_REQUIRES_AUTHENTICATION | rights.WRITE_REQUIRES_AUTHENTICATION
     return gatt.Characteristic(value.uuid, properties, permissions, _handlers(value))
 
 
@@ -452,7 +460,9 @@ def _handlers(value: Characteristic) -> gatt.CharacteristicValue[bytes]:
 def _advertisement(name: str, services: Sequence[Service]) -> bytes:
     kinds = core.AdvertisingData.Type
     fields: list[tuple[int, bytes]] = [(kinds.FLAGS, b"\x06"), (kinds.COMPLETE_LOCAL_NAME, name.encode())]
-    uuids = b"".join(core.UUID(service.uuid).to_bytes(force_128=True) for service in services)
+    uuids = b"".join(
+        core.UUID(service.uuid).to_bytes(force_128=True) for service in services if service.advertised
+    )
     return bytes(core.AdvertisingData([*fields, (kinds.COMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS, uuids)]))
 
 

@@ -9,17 +9,14 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
-import platform
 import re
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import asdict
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, Self, TextIO
@@ -30,29 +27,32 @@ from rich.table import Table
 
 import monitor
 from firmware_interface.ble import Radio, Sighting
-from firmware_interface.codecs import Codec
-from firmware_interface.codecs.open_profile import OpenProfile
+from firmware_interface.capture import SUFFIX, Writer
+from firmware_interface.codecs import Device
+from firmware_interface.codecs.families import FAMILIES
 from firmware_interface.emulated.arm import Arm, ArmSettings
 from firmware_interface.emulated.wearable import Wearable, WearableSettings
 from firmware_interface.errors import Fault, RadioError
-from firmware_interface.samples import Gap, GapReason, Sensor, Unit
+from firmware_interface.samples import Gap, GapReason, Sensor, Status, Unit
 from monitor import config, lines
 from monitor.clock import HostClock
 from monitor.collector import Collector, Subject
 from monitor.detection.events import Context, Twitch
+from monitor.doctor import checks, is_alive
 from monitor.live import READER_LEFT, Lines, Screen, View, hang_up
+from monitor.reception import Heard, by_minute
 from monitor.recording import read
 from monitor.replay import replay as replayed
 from monitor.score import marked, read_truth, scored
-from monitor.store import DATABASE, Archive, Session, Store, StoreError, Summary, database_version
+from monitor.store import DATABASE, Archive, Linked, Session, Store, StoreError, Summary
 
-CODECS: tuple[type[Codec], ...] = (OpenProfile,)
 _DEMO = "demo"
 _DEMO_ADDRESS = "F0:5C:1A:00:00:01"
 _DEMO_SITES = ("biceps", "triceps", "FCR", "FDI")
 _SCAN_S = 8.0
-_SIGN_OF_LIFE_NS = 10 * 10**9
-"""A running session commits every second."""
+_WIDE = 400
+"""Characters of a line where no terminal says how many: nothing is cut for a program."""
+_MINUTE_NS = 60 * 10**9
 _DAY_NS = 86_400_000_000_000
 _UNITS_NS = {"s": 10**9, "min": 60 * 10**9, "h": 3600 * 10**9, "d": _DAY_NS}
 
@@ -139,13 +139,32 @@ def run(
 ) -> None:
     """Watch wearables: the configured ones, or all in reach."""
     settings = config.load(config_file)
-
-    @asynccontextmanager
-    async def source() -> AsyncIterator[tuple[Radio, list[Subject]]]:
-        radio = Radio(CODECS)
-        yield radio, await _subjects(radio, settings)
-
+    source = partial(_wearables, settings)
     _collect(source, data or settings.data_dir, settings, json_lines=json_lines, duration_s=duration)
+
+
+@app.command()
+def record(
+    file: Annotated[Path, typer.Argument(help=f"A new file; {SUFFIX} is added to its name.", show_default=False)],
+    config_file: ConfigFile = None,
+    duration: Duration = None,
+    json_lines: Json = False,
+    data: DataDir = None,
+) -> None:
+    """Watch as `run` does, and keep what the radio brings in a file."""
+    settings = config.load(config_file)
+    source = partial(_wearables, settings)
+    path = file if file.suffix == SUFFIX else file.with_name(file.name + SUFFIX)
+    with closing(Writer(path)) as capture:
+        _collect(
+            source,
+            data or settings.data_dir,
+            settings,
+            json_lines=json_lines,
+            duration_s=duration,
+            capture=capture,
+        )
+    _note(f"captured in {path}; `fasciwatch replay {path}` gives what was seen")
 
 
 @app.command()
@@ -154,28 +173,117 @@ def scan(
     everything: Annotated[bool, typer.Option("--all", help="Also devices that are not supported.")] = False,
     json_lines: Json = False,
 ) -> None:
-    """Name the wearables in reach."""
-    _print_sightings(asyncio.run(Radio(CODECS).scan(seconds)), everything=everything, json_lines=json_lines)
+    """Name the wearables in reach, and what they measure."""
+    _print_survey(asyncio.run(_survey(Radio(FAMILIES), seconds)), everything=everything, json_lines=json_lines)
 
 
-def _print_sightings(found: Iterable[Sighting], *, everything: bool, json_lines: bool) -> None:
-    sightings = [sighting for sighting in found if everything or sighting.codec]
+Surveyed = tuple[Sighting, Device | str | None]
+"""What a supported device said of itself, or why it said nothing; None for others, which are not asked."""
+
+
+async def _survey(radio: Radio, seconds: float) -> list[Surveyed]:
+    """Who is in reach, each asked what it measures: one after the other, and none is started."""
+    surveyed: list[Surveyed] = []
+    for sighting in await radio.scan(seconds):
+        said: Device | str | None = None
+        if sighting.codec:
+            try:
+                said = await radio.introduce(sighting.address)
+            except RadioError as error:
+                said = str(error.args[0])
+        surveyed.append((sighting, said))
+    return surveyed
+
+
+def _print_survey(surveyed: Iterable[Surveyed], *, everything: bool, json_lines: bool) -> None:
+    shown = [(sighting, said) for sighting, said in surveyed if everything or sighting.codec]
     if json_lines:
-        for sighting in sightings:
-            _print(lines.as_json(_sighting_fields(sighting)))
-    elif sightings:
+        for sighting, said in shown:
+            _print(lines.as_json(_sighting_fields(sighting, said)))
+        return
+    if shown:
         rows = (
-            (s.address, s.name or "", f"{s.rssi} dBm", s.codec.FAMILY if s.codec else "not supported")
-            for s in sightings
+            (
+                s.address,
+                s.name or "",
+                f"{s.rssi} dBm",
+                s.codec.FAMILY if s.codec else "not supported",
+                _streams(said),
+            )
+            for s, said in shown
         )
-        _print_table(("address", "name", "signal", "family"), rows)
+        _print_table(("address", "name", "signal", "family", "streams"), rows)
+    ours = [sighting for sighting, _ in shown if sighting.codec]
+    if ours:
+        _note(f"to watch {'it' if len(ours) == 1 else 'them'}: fasciwatch run")
+        _note(f"to choose and name: [[devices]] with address = {ours[0].address!r} in {config.default_path()}")
     else:
         _note("no supported wearable in reach; see the device table in the README, or scan --all")
 
 
+def _streams(said: Device | str | None) -> str:
+    if not isinstance(said, Device):
+        return said or ""
+    return ", ".join(f"{s.name} {s.rate_hz:g} Hz × {len(s.channels)} ({s.unit})" for s in said.streams)
+
+
+@app.command()
+def link(
+    since: Since = "1h", config_file: ConfigFile = None, data: DataDir = None, json_lines: Json = False
+) -> None:
+    """List minute by minute how each device was heard."""
+    now_ns = time.time_ns()
+    since_ns = _since_ns(since, now_ns)
+    with Archive.open(_readable(config_file, data)) as archive:
+        names = {known.id: known.device.name for known in archive.devices()}
+        heard = by_minute(archive.minutes(since_ns, now_ns), archive.gaps(since_ns, now_ns), since_ns, now_ns)
+        statuses = {(h.device_id, h.at_ns // _MINUTE_NS): h.status for h in archive.health(since_ns, now_ns)}
+        links = {(d, linked.at_ns // _MINUTE_NS): linked for d, linked in archive.links(since_ns, now_ns)}
+    if not heard:
+        _note(f"nothing was heard in the last {since}")
+    keys = [(h.device_id, h.start_ns // _MINUTE_NS) for h in heard]
+    found = [(h, statuses.get(key), links.get(key)) for h, key in zip(heard, keys, strict=True)]
+    if json_lines:
+        for h, status, linked in found:
+            _print(lines.as_json(_heard_fields(names[h.device_id], h, status, linked)))
+    elif heard:
+        titles = ("minute", "device", "from", "observed s", "loss", "missing", "battery", "signal")
+        _print_table(titles, (_heard_row(names[h.device_id], h, status, linked) for h, status, linked in found))
+
+
+def _heard_fields(device: str, heard: Heard, status: Status | None, linked: Linked | None) -> lines.Fields:
+    return {
+        "type": "link",
+        "device": device,
+        "channel": heard.channel,
+        "minute": lines.utc(heard.start_ns),
+        "observed_s": round(heard.observed_s, 3),
+        "missing_s": {str(reason): round(seconds, 3) for reason, seconds in sorted(heard.missing_s.items())},
+        "loss": round(heard.loss, 5),
+        "exact": heard.exact,
+        "battery_percent": status.battery_percent if status else None,
+        "no_contact": status.lead_off if status else None,
+        "rssi_dbm": linked.rssi if linked else None,
+        "firmware": linked.firmware if linked else None,
+    }
+
+
+def _heard_row(device: str, heard: Heard, status: Status | None, linked: Linked | None) -> tuple[str, ...]:
+    return (
+        lines.local(heard.start_ns),
+        device,
+        heard.channel,
+        f"{heard.observed_s:.1f}",
+        f"{100 * heard.loss:.1f} %" + ("" if heard.exact else " (estimated)"),
+        ", ".join(f"{reason} {seconds:.1f} s" for reason, seconds in sorted(heard.missing_s.items())),
+        lines.battery(status.battery_percent).removeprefix("battery ") if status else "",
+        f"{linked.rssi} dBm" if linked else "",
+    )
+
+
 @app.command()
 def replay(
-    file: Annotated[Path, typer.Argument(help="EDF, BDF, XDF or CSV.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="EDF, BDF, XDF, CSV or a capture.", show_default=False)],
     unit: Annotated[Unit | None, typer.Option(help="Unit of the numbers, instead of what the file says.")] = None,
     sensor: Annotated[
         Sensor | None, typer.Option(help="What was measured, instead of what the file says.")
@@ -284,14 +392,15 @@ def status(
 def doctor(config_file: ConfigFile = None, data: DataDir = None, json_lines: Json = False) -> None:
     """Check what is needed here, and say what to do about it."""
     settings = config.load(config_file)
-    checks = list(_checks(data or settings.data_dir))
-    for name, found, remedy in checks:
+    wrong = False
+    for check in checks(data or settings.data_dir, FAMILIES):
+        wrong |= bool(check.remedy)
         if json_lines:
-            fields = {"type": "check", "name": name, "ok": not remedy, "found": found, "remedy": remedy}
-            _print(lines.as_json(fields))
+            _print(lines.as_json({"type": "check", "ok": not check.remedy, **asdict(check)}))
         else:
-            _print(f"{'ok  ' if not remedy else 'FAIL'} {name}: {found}" + (f". {remedy}" if remedy else ""))
-    if any(remedy for _, _, remedy in checks):
+            remedy = f". {check.remedy}" if check.remedy else ""
+            _print(f"{'FAIL' if check.remedy else 'ok  '} {check.name}: {check.found}{remedy}")
+    if wrong:
         raise typer.Exit(1)
 
 
@@ -302,13 +411,28 @@ Source = Callable[[], AbstractAsyncContextManager[tuple[Radio, list[Subject]]]]
 
 
 def _collect(
-    source: Source, folder: Path, settings: config.Settings, *, json_lines: bool, duration_s: float | None
+    source: Source,
+    folder: Path,
+    settings: config.Settings,
+    *,
+    json_lines: bool,
+    duration_s: float | None,
+    capture: Writer | None = None,
 ) -> None:
-    """Collect from `source` into `folder` until a signal or the end of `duration_s`."""
+    """Collect from `source` into `folder`, and `capture`, until a signal or the end of `duration_s`."""
     clock = HostClock()
     with _Ending() as ending:
         with _writing(folder, clock) as store:
-            watch = _watch(source, store, clock, settings, ending, json_lines=json_lines, duration_s=duration_s)
+            watch = _watch(
+                source,
+                store,
+                clock,
+                settings,
+                ending,
+                json_lines=json_lines,
+                duration_s=duration_s,
+                capture=capture,
+            )
             asyncio.run(watch)
         _note(f"stored in {folder}")
 
@@ -335,6 +459,7 @@ async def _watch(
     *,
     json_lines: bool,
     duration_s: float | None,
+    capture: Writer | None,
 ) -> None:
     with suppress(asyncio.CancelledError), ending.cancels_this_task():
         async with source() as (radio, subjects):
@@ -343,7 +468,7 @@ async def _watch(
                 now_ns=begun_ns, version=monitor.__version__, settings=asdict(settings.detection)
             )
             _say_gap(opening.previous_end_ns, begun_ns)
-            collector = Collector(radio, store, subjects, settings.detection, clock)
+            collector = Collector(radio, store, subjects, settings.detection, clock, capture)
             with _view(collector, ending, json_lines=json_lines) as view, suppress(TimeoutError):
                 async with asyncio.timeout(duration_s):
                     await collector.run(view.tell)
@@ -403,6 +528,13 @@ class _Ending:
         self.ask()
 
 
+@asynccontextmanager
+async def _wearables(settings: config.Settings) -> AsyncIterator[tuple[Radio, list[Subject]]]:
+    """This computer's adapter, and who is to be followed on it."""
+    radio = Radio(FAMILIES)
+    yield radio, await _subjects(radio, settings)
+
+
 async def _subjects(radio: Radio, settings: config.Settings) -> list[Subject]:
     """The configured devices, or else all that are in reach."""
     if settings.devices:
@@ -426,7 +558,7 @@ async def _emulated(seed: int, loss: float) -> AsyncIterator[tuple[Radio, list[S
     arm = Arm(ArmSettings(channels=_DEMO_SITES, twitches_per_min=30.0), seed)
     wearable = Wearable(WearableSettings(loss=loss), arm, seed, time.monotonic_ns())
     async with VirtualRadio() as radio, WornWearable(radio, wearable, _DEMO_ADDRESS) as worn:
-        yield Radio(CODECS, radio.backend), [Subject(worn.address)]
+        yield Radio(FAMILIES, radio.backend), [Subject(worn.address)]
 
 
 # Reading ------------------------------------------------------------------------------------------------------
@@ -474,7 +606,7 @@ def _missing(gaps: Sequence[tuple[int, Gap]], since_ns: int) -> Missing:
 
 def _is_running(session: Session | None, now_ns: int) -> bool:
     """A killed one has no end either, but gives no sign of life."""
-    return session is not None and session.ended_ns is None and now_ns - session.last_ns < _SIGN_OF_LIFE_NS
+    return session is not None and session.ended_ns is None and is_alive(session.last_ns, now_ns)
 
 
 def _status_fields(summary: Summary, missing: Missing, now_ns: int) -> lines.Fields:
@@ -545,72 +677,21 @@ def _rate(per_min: float | None) -> str:
     return "–" if per_min is None else f"{per_min:.1f}"
 
 
-def _sighting_fields(sighting: Sighting) -> lines.Fields:
+def _sighting_fields(sighting: Sighting, said: Device | str | None) -> lines.Fields:
+    known = said if isinstance(said, Device) else None
     return {
         "type": "device",
         "address": sighting.address,
         "name": sighting.name,
         "rssi_dbm": sighting.rssi,
+        "supported": sighting.codec is not None,
         "family": sighting.codec.FAMILY if sighting.codec else None,
+        "serial": known.serial if known else None,
+        "firmware": known.firmware if known else None,
+        "streams": [asdict(stream) for stream in known.streams] if known else None,
+        "trouble": said if isinstance(said, str) else None,
+        "start": "fasciwatch run" if sighting.codec else None,
     }
-
-
-# The doctor -----------------------------------------------------------------------------------------------------
-
-
-def _checks(folder: Path) -> Iterator[tuple[str, str, str]]:
-    """(what, what was found, remedy); no remedy where all is well."""
-    yield (
-        "fasciwatch",
-        f"{monitor.__version__} on Python {platform.python_version()}, {platform.platform()}",
-        "",
-    )
-    yield "libraries", ", ".join(f"{name} {version(name)}" for name in ("bleak", "numpy", "scipy")), ""
-    yield "SQLite", database_version(), ""
-    yield "data folder", *_check(lambda: _folder_found(folder))
-    yield "Bluetooth", *_check(_bluetooth_found)
-
-
-def _check(find: Callable[[], str]) -> tuple[str, str]:
-    try:
-        return find(), ""
-    except Fault as fault:
-        return str(fault.args[0]), fault.remedy
-
-
-def _folder_found(folder: Path) -> str:
-    try:
-        with Archive.open(folder) as archive:
-            session = archive.summary(0, 0).session
-    except StoreError:
-        if (folder / DATABASE).exists():
-            raise
-        return _made_and_removed(folder)
-    if _is_running(session, time.time_ns()):
-        return f"{folder}, being written"
-    Store.open(folder).close(time.time_ns())
-    return f"{folder}, can be written"
-
-
-def _made_and_removed(folder: Path) -> str:
-    """Whether a database can be made there; none stays, which would look like data."""
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="doctor-", dir=folder) as trial:
-            Store.open(Path(trial)).close(time.time_ns())
-    except OSError as error:
-        raise StoreError(f"{folder} cannot be made: {error.strerror}", "Name another data folder") from error
-    finally:
-        for path in made:
-            with suppress(OSError):
-                path.rmdir()
-    return f"{folder}, empty, can be written"
-
-
-def _bluetooth_found() -> str:
-    found = asyncio.run(Radio(CODECS).scan(2.0))
-    return f"adapter works, {len(found)} devices in reach"
 
 
 # Printing -------------------------------------------------------------------------------------------------------
@@ -644,6 +725,8 @@ def _print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*row)
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=_WIDE)
     with console.capture() as written:  # rich has ideas of its own about a closed pipe
-        console.print(table, width=None if console.is_terminal else 200)
+        console.print(table)
     _print("\n".join(line.rstrip() for line in written.get().splitlines()))

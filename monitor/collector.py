@@ -7,6 +7,7 @@ Rules:
 * The only module that makes tasks. Each is named after what it does.
 * What is decided is committed within a second, all devices in one transaction. Where the store refuses (a full
   disk), records wait in memory, in order, and the person is told; too many of them end the session.
+* A device is itself by its serial number; without one, by its name and this computer's address for it.
 * A device that goes away, sends garbage or comes back with a new count is no error: it is a gap with a reason.
 * However it ends, by a signal or a fault, the radio is told to stop, what is pending is decided and committed.
 * All time of a stream ends up in the store, as samples or as a gap: the time before its first samples of a
@@ -29,14 +30,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firmware_interface.ble import Connected, LinkItem, Lost, Overflow, Radio
-from firmware_interface.decoder import Decoder
+from firmware_interface.capture import Anchored, Ended, Entry, Introduced, What, Writer
+from firmware_interface.decoder import Decoder, Reception
 from firmware_interface.errors import Fault
 from firmware_interface.samples import Gap, GapReason, Notification, SampleBlock, Status, Stream
 from monitor.clock import HostClock
 from monitor.detection import detector_for
 from monitor.detection.events import Analysed, Context, Event, State, Twitch
 from monitor.detection.settings import DetectorSettings
-from monitor.store import Observed, Record, Store, StoreError
+from monitor.store import Linked, Observed, Record, Store, StoreError
 from monitor.tally import Minute, tally
 
 _COMMIT_S = 1.0
@@ -44,6 +46,7 @@ _WAITING_MAX = 200_000
 """Records kept in memory while the store refuses them: hours of twitches, some hundred megabytes at worst."""
 _STATUS_EVERY_NS = 60_000_000_000
 _NEWS_NS = 1_000_000_000
+_MINUTE_NS = 60_000_000_000
 _ABSENT = GapReason.STOPPED, GapReason.DISCONNECTED
 
 _T = TypeVar("_T")
@@ -58,6 +61,7 @@ class Subject:
     """A device to follow."""
 
     address: str
+    """Or the name that it advertises."""
     name: str | None = None
     """What to call it; by default as it calls itself."""
     sites: Mapping[str, str] | None = None
@@ -87,8 +91,15 @@ class DeviceView:
     link: str
     """"streaming", or why not."""
     battery_percent: int | None
+    rssi: int | None
+    """When it was last found, dBm."""
     loss: float
+    """Share of samples that are missing, in this session."""
+    loss_minute: float
+    """And in the last minute."""
     malformed: int
+    off: tuple[str, ...]
+    """Channels whose electrodes have no contact, as the device says."""
     channels: tuple[ChannelView, ...]
 
 
@@ -101,6 +112,7 @@ class Collector:
         subjects: the devices to follow.
         settings: of the detector.
         clock: the computer's.
+        capture: is given all that the radio brings.
     """
 
     def __init__(
@@ -110,6 +122,7 @@ class Collector:
         subjects: Sequence[Subject],
         settings: DetectorSettings,
         clock: HostClock | None = None,
+        capture: Writer | None = None,
     ) -> None:
         self._radio = radio
         self._store = store
@@ -119,7 +132,8 @@ class Collector:
         self._outgoing: deque[tuple[int, Record]] = deque()
         self.trouble: str | None = None
         """Why the store refuses, while it does."""
-        self._watches = [Watch(subject, settings, self) for subject in subjects]
+        self._capture = capture
+        self._watches = [Watch(subject, settings, self, number) for number, subject in enumerate(subjects)]
 
     async def run(self, tell: Tell) -> None:
         """Collect until cancelled; then decide and commit what is pending.
@@ -130,6 +144,7 @@ class Collector:
         Raises:
             RadioError: there is no adapter that may be used.
             StoreError: records could not be kept; says how many.
+            CaptureError: the capture could not be written.
         """
         self._tell = tell
         try:
@@ -144,7 +159,10 @@ class Collector:
             try:
                 for watch in self._watches:
                     watch.finish()
-                await self._commit_last()
+                try:
+                    await self._commit_last()
+                finally:
+                    await self._write_capture()
             finally:
                 self._executor.shutdown()
 
@@ -155,6 +173,11 @@ class Collector:
     def keep(self, device_id: int, records: Iterable[Record]) -> None:
         """Have records committed, in order, and in one transaction."""
         self._outgoing.extend([(device_id, record) for record in records])  # a list: at once, for the other thread
+
+    def captured(self, device: int, at_ns: int, what: What) -> None:
+        """Keep what came as it came, where that was asked for."""
+        if self._capture is not None:
+            self._capture.add(Entry(device, at_ns, what))
 
     def tell(self, device: str, what: Told) -> None:
         """Pass on what a person may want to know."""
@@ -182,12 +205,18 @@ class Collector:
         while True:
             await asyncio.sleep(_COMMIT_S)
             self.check_clock()
+            await self._write_capture()
             try:
                 await self._commit()
             except StoreError as error:
                 self._refused(error)
                 if len(self._outgoing) > _WAITING_MAX:
                     raise
+
+    async def _write_capture(self) -> None:
+        if self._capture is not None:
+            write = partial(self._capture.write, self._capture.take())
+            await asyncio.get_running_loop().run_in_executor(self._executor, write)
 
     async def _commit(self) -> None:
         """Write all that waits in one transaction; on refusal it goes on waiting."""
@@ -229,8 +258,9 @@ def _tell_nobody(device: str, what: Told) -> None:
 class Watch:
     """One device: its decoder, its detectors, and what they have said."""
 
-    def __init__(self, subject: Subject, settings: DetectorSettings, collector: Collector) -> None:
+    def __init__(self, subject: Subject, settings: DetectorSettings, collector: Collector, number: int) -> None:
         self.subject = subject
+        self._number = number
         self._settings = settings
         self._collector = collector
         self._clock = collector.clock
@@ -238,10 +268,12 @@ class Watch:
         self._link = "looking for it"
         self._said = ""
         self._id = 0
+        self._met: Connected | None = None
         self._decoder: Decoder | None = None
         self._tracks: dict[str, _Track] = {}
         self._status = Status()
         self._status_kept_ns = 0
+        self._marks: deque[tuple[int, int, int]] = deque()  # when, received, missing; of the last minute
 
     async def handle(self, item: LinkItem) -> None:
         """Take what the radio hands over."""
@@ -255,9 +287,9 @@ class Watch:
                 arrival_ns = self._clock.running_ns(item.arrival_ns)
                 self._take(replace(item, arrival_ns=arrival_ns))
             case Overflow():
-                self._interrupt(GapReason.OVERFLOW)
+                self._interrupt(GapReason.OVERFLOW, item.at_ns)
             case Lost():
-                self._interrupt(item.reason)
+                self._interrupt(item.reason, item.at_ns)
                 self._link = f"{item.reason}, reconnecting"
                 if item.detail != self._said:  # once, not at every attempt of a night
                     self._collector.tell(self._name, item)
@@ -269,13 +301,15 @@ class Watch:
             return
         for track in self._tracks.values():
             self._say(track.finish(), track)
-        now_ns = self._clock.utc_ns() - self._clock.utc_offset_ns
+        now_ns = self._now_ns()
+        self._capture(now_ns, Ended())
         gaps = self._decoder.close(now_ns)
         self._collector.keep(self._id, [replace(g, stream=self._tracks[g.stream.name].stream) for g in gaps])
 
     def anchor(self, reason: GapReason) -> None:
         """UTC is another one from now on."""
         if self._decoder is not None:
+            self._capture(self._now_ns(), Anchored(self._clock.utc_offset_ns, reason))
             self._decoder.anchor(self._clock.utc_offset_ns, reason)
 
     def view(self) -> DeviceView:
@@ -285,27 +319,54 @@ class Watch:
             name=self._name,
             link=self._link,
             battery_percent=self._status.battery_percent,
+            rssi=self._met.rssi if self._met else None,
             loss=reception.loss if reception else 0.0,
+            loss_minute=self._loss_minute(),
             malformed=reception.malformed if reception else 0,
+            off=self._off(),
             channels=tuple(view for track in self._tracks.values() for view in track.views()),
         )
 
     async def _meet(self, item: Connected) -> None:
-        """A link is up: the device that was there before, or another one at its address."""
+        """A link is up: the device that was there before, or another one in its place."""
         device, now_ns = item.device, self._clock.utc_ns()
         self._name = self.subject.name or device.name or self.subject.address
         streams = {stream.name: self._worn(stream) for stream in device.streams}
-        if self._decoder and {name: track.stream for name, track in self._tracks.items()} == streams:
+        anew = not self._is_known(item, streams)
+        if anew:
+            self.finish()
+        if anew or self._met is None or self._met.device != device:  # its firmware may be new
+            introduced = replace(device, name=self._name, streams=tuple(streams.values()))
+            ask = partial(Store.device, device=introduced, address=item.address, now_ns=now_ns)
+            self._id = await self._collector.ask_store(ask)
+        if anew:
+            absences = {name: await self._collector.ask_store(self._absence(name)) for name in streams}
+            self._decoder = Decoder(item.codec, self._clock.utc_offset_ns)
+            # At once: a view reads them in its own thread.
+            self._tracks = {name: _Track(s, self._settings, absences[name]) for name, s in streams.items()}
+            self._marks.clear()
+        elif self._decoder:
             self._decoder.resume(item.codec)
-            return
-        self.finish()
-        introduced = replace(device, name=self._name, streams=tuple(streams.values()))
-        address = self.subject.address
-        self._id = await self._collector.ask_store(lambda store: store.device(introduced, address, now_ns))
-        absences = {name: await self._collector.ask_store(self._absence(name)) for name in streams}
-        self._decoder = Decoder(item.codec, self._clock.utc_offset_ns)
-        # At once: a view reads them in its own thread.
-        self._tracks = {name: _Track(s, self._settings, absences[name]) for name, s in streams.items()}
+        self._met = item
+        self._collector.keep(self._id, [Linked(now_ns, item.address, device.firmware, item.rssi)])
+        self._capture(self._now_ns(), self._introduced(item, anew=anew))
+
+    def _is_known(self, item: Connected, streams: Mapping[str, Stream]) -> bool:
+        if self._met is None or {name: track.stream for name, track in self._tracks.items()} != streams:
+            return False
+        return _identity(item) == _identity(self._met)
+
+    def _introduced(self, item: Connected, *, anew: bool) -> Introduced:
+        return Introduced(
+            address=item.address,
+            family=item.codec.FAMILY,
+            answers=item.answers,
+            advertised=item.advertised,
+            name=self._name,
+            sites=dict(self.subject.sites or {}),
+            utc_offset_ns=self._clock.utc_offset_ns,
+            anew=anew,
+        )
 
     def _absence(self, stream: str) -> Callable[[Store], list[int]]:
         return lambda store: store.absence(self._id, stream)
@@ -314,13 +375,23 @@ class Watch:
         sites = self.subject.sites or {}
         return replace(stream, channels=tuple(sites.get(label, label) for label in stream.channels))
 
-    def _interrupt(self, reason: GapReason) -> None:
+    def _interrupt(self, reason: GapReason, at_ns: int) -> None:
         if self._decoder is not None:
+            self._capture(self._clock.running_ns(at_ns), reason)
             self._decoder.interrupt(reason)
+
+    def _capture(self, at_ns: int, what: What) -> None:
+        self._collector.captured(self._number, at_ns, what)
+
+    def _now_ns(self) -> int:
+        """By the running clock."""
+        return self._clock.utc_ns() - self._clock.utc_offset_ns
 
     def _take(self, notification: Notification) -> None:
         if self._decoder is None:
             return
+        self._capture(notification.arrival_ns, notification)
+        self._mark(notification.arrival_ns, self._decoder.reception)
         for item in self._decoder.feed(notification):
             if isinstance(item, Status):
                 self._note(item, notification.arrival_ns)
@@ -335,6 +406,25 @@ class Watch:
             self._status_kept_ns = at_ns
             self._collector.keep(self._id, [status])
 
+    def _mark(self, at_ns: int, reception: Reception) -> None:
+        """The account so far, once a second, for a minute."""
+        if not self._marks or at_ns - self._marks[-1][0] >= _NEWS_NS:
+            self._marks.append((at_ns, reception.received, reception.missing))
+        while self._marks[0][0] < at_ns - _MINUTE_NS:
+            self._marks.popleft()
+
+    def _loss_minute(self) -> float:
+        if not self._decoder or not self._marks:
+            return 0.0
+        _, received, missing = self._marks[0]
+        reception = self._decoder.reception
+        missed = reception.missing - missing
+        return missed / max(reception.received - received + missed, 1)
+
+    def _off(self) -> tuple[str, ...]:
+        labels = next((track.stream.channels for track in self._tracks.values()), ())
+        return tuple(label for label, off in zip(labels, self._status.lead_off, strict=False) if off)
+
     def _say(self, records: Sequence[Record], track: _Track) -> None:
         self._collector.keep(self._id, records)
         for record in records:
@@ -345,6 +435,12 @@ class Watch:
         """Whether a person should be told when it happens: not of a packet lost now and then, nor for each of
         the streams that stand still together."""
         return gap.end_ns - gap.start_ns > _NEWS_NS and track is next(iter(self._tracks.values()))
+
+
+def _identity(item: Connected) -> tuple[str, ...]:
+    """What tells one device from another: macOS and random addresses change, a serial number does not."""
+    device = item.device
+    return (device.serial,) if device.serial else (device.name, item.address)
 
 
 class _Track:

@@ -219,9 +219,14 @@ def _panel(view: DeviceView) -> Panel:
 
 
 def _link(view: DeviceView) -> str:
-    parts = [view.link, lines.battery(view.battery_percent), f"loss {100 * view.loss:.1f} %"]
+    lost = f"loss {100 * view.loss_minute:.1f} % (all {100 * view.loss:.1f} %)"
+    parts = [view.link, lines.battery(view.battery_percent), lost]
+    if view.rssi is not None:
+        parts.append(f"{view.rssi} dBm")
     if view.malformed:
         parts.append(f"{view.malformed} malformed")
+    if view.off:
+        parts.append(f"no contact: {', '.join(view.off)}")
     return " · ".join(parts)
 
 

@@ -145,6 +145,21 @@ MIGRATIONS: tuple[Migration, ...] = (
         ALTER TABLE twitch ADD COLUMN follows_s REAL
         """,
     ),
+    Migration(
+        "0003 each connection, with the firmware that was found",
+        """
+        CREATE TABLE link (
+            id         INTEGER PRIMARY KEY,
+            session_id INTEGER NOT NULL REFERENCES session,
+            device_id  INTEGER NOT NULL REFERENCES device,
+            at_ns      INTEGER NOT NULL,
+            address    TEXT NOT NULL,
+            firmware   TEXT NOT NULL,
+            rssi       INTEGER NOT NULL,  -- of the advertisement, dBm
+            UNIQUE (at_ns, device_id)
+        ) STRICT
+        """,
+    ),
 )
 
 

@@ -81,7 +81,18 @@ class Observed:
     until_ns: int
 
 
-Record = Twitch | Context | Gap | Minute | Status | Observed
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """A device was connected to."""
+
+    at_ns: int
+    address: str
+    firmware: str
+    rssi: int
+    """Of the advertisement that found it, dBm."""
+
+
+Record = Twitch | Context | Gap | Minute | Status | Observed | Linked
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +274,8 @@ class Store:
                 execute(_REPLACE_STATUS, (device_id, now_ns, *_status_values(record)))
             case Observed():
                 execute(_ACCOUNT, (device_id, record.stream, record.until_ns))
+            case Linked():
+                execute(_INSERT_LINK, (self._session, device_id, *astuple(record)))
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -356,6 +369,11 @@ class Archive:
     def health(self, since_ns: int, until_ns: int, device: int | None = None) -> list[Health]:
         """What devices said about themselves in the range."""
         return [_health(row) for row in self._range(_SELECT_STATUSES, since_ns, until_ns, device)]
+
+    def links(self, since_ns: int, until_ns: int, device: int | None = None) -> list[tuple[int, Linked]]:
+        """(device id, connection) made in the range."""
+        rows = self._range(_SELECT_LINKS, since_ns, until_ns, device)
+        return [(row[0], Linked(*row[1:])) for row in rows]
 
     def summary(self, since_ns: int, until_ns: int) -> Summary:
         """The state now; the totals are of the range."""
@@ -643,6 +661,11 @@ _INSERT_GAP = """
     ON CONFLICT (start_ns, device_id, stream, reason) DO NOTHING
 """
 
+_INSERT_LINK = """
+    INSERT INTO link (session_id, device_id, at_ns, address, firmware, rssi) VALUES (?, ?, ?, ?, ?, ?)
+    ON CONFLICT (at_ns, device_id) DO NOTHING
+"""
+
 _ADD_MINUTE = """
     INSERT INTO minute (device_id, channel, start_ns, observed_s, analysable_s, twitches)
     VALUES (?, ?, ?, ?, ?, ?)
@@ -702,6 +725,13 @@ _SELECT_MINUTES = """
     WHERE start_ns >= :since AND start_ns < :until
       AND (:device IS NULL OR device_id = :device) AND (:channel IS NULL OR channel = :channel)
     ORDER BY start_ns, device_id, channel
+"""
+
+_SELECT_LINKS = """
+    SELECT device_id, at_ns, address, firmware, rssi
+    FROM link
+    WHERE at_ns >= :since AND at_ns < :until AND (:device IS NULL OR device_id = :device)
+    ORDER BY at_ns, device_id
 """
 
 _SELECT_TOTALS = """

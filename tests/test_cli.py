@@ -173,7 +173,7 @@ def test_signals_however_many_end_it_once_with_stop_and_all_stored(tmp_path, cap
     async def source():
         wearable.append(Wearing())
         async with VirtualRadio() as air, WornWearable(air, wearable[0], FIRST):
-            yield Radio(cli.CODECS, air.backend), [Subject(FIRST)]
+            yield Radio(cli.FAMILIES, air.backend), [Subject(FIRST)]
 
     def interrupt():
         while not wearable or Opcode.START not in wearable[0].requests:
@@ -216,21 +216,58 @@ def _deaf_afterwards():
     return _Deaf()
 
 
-async def test_scan_names_the_wearable(capfd):
-    async with VirtualRadio() as air, WornWearable(air, Wearing(), FIRST):
+async def test_scan_names_the_wearable_its_streams_and_how_to_start_it(capfd):
+    async with VirtualRadio() as air, WornWearable(air, wearable := Wearing(), FIRST):
         await air.add_peripheral("stranger", "C4:5A:00:00:00:02", [])
-        found = await Radio(cli.CODECS, air.backend).scan(0.4)
-    cli._print_sightings(found, everything=False, json_lines=True)
+        found = await cli._survey(Radio(cli.FAMILIES, air.backend), 0.4)
+    assert Opcode.START not in wearable.requests
+    cli._print_survey(found, everything=False, json_lines=True)
     (device,) = objects(capfd.readouterr().out)
     assert device.pop("rssi_dbm") < 0
-    assert device == {"type": "device", "address": FIRST, "name": "armband", "family": "open profile"}
-    cli._print_sightings(found, everything=True, json_lines=False)
-    out = capfd.readouterr().out
-    assert re.search(rf"^{FIRST} +armband +-\d+ dBm +open profile$", out, re.MULTILINE)
+    emg, acc = device.pop("streams")
+    assert (emg["name"], emg["rate_hz"], emg["channels"], acc["unit"]) == ("emg", 1000.0, ["biceps", "FDI"], "g")
+    assert device == {
+        "type": "device",
+        "address": FIRST,
+        "name": "armband",
+        "supported": True,
+        "family": "open profile",
+        "serial": "armband",
+        "firmware": "emulated",
+        "trouble": None,
+        "start": "fasciwatch run",
+    }
+    cli._print_survey(found, everything=True, json_lines=False)
+    out, err = capfd.readouterr()
+    ours = rf"^{FIRST} +armband +-\d+ dBm +open profile +emg 1000 Hz × 2 \(uV\), acc 100 Hz × 3 \(g\)$"
+    assert re.search(ours, out, re.MULTILINE)
     assert re.search(r"^C4:5A:00:00:00:02 +stranger +-\d+ dBm +not supported$", out, re.MULTILINE)
-    cli._print_sightings((), everything=False, json_lines=False)
+    assert "to watch it: fasciwatch run\n" in err
+    cli._print_survey((), everything=False, json_lines=False)
     out, err = capfd.readouterr()
     assert (out, "scan --all" in err) == ("", True)
+
+
+def test_a_recorded_session_is_stored_listed_and_replayed(home, monkeypatch, capfd):
+    @asynccontextmanager
+    async def source(_):
+        async with VirtualRadio() as air, WornWearable(air, Wearing(loss=0.2), FIRST):
+            yield Radio(cli.FAMILIES, air.backend), [Subject(FIRST)]
+
+    monkeypatch.setattr(cli, "_wearables", source)
+    assert say(capfd, "record", home / "bug", "--for", "3", "--json")[0] == 0
+    code, out, err = say(capfd, "replay", home / "bug.fasciwatch", "--json")
+    (summary, *_) = [line for line in objects(out) if line["type"] == "summary"]
+    assert (code, "captured from armband" in err) == (0, True)
+    assert summary["recorded_s"] > 0.5
+    minutes = objects(say(capfd, "link", "--json")[1])
+    emg = [minute for minute in minutes if minute["channel"] == "biceps"]
+    assert {minute["device"] for minute in minutes} == {"armband"}
+    assert 0 < sum(minute["missing_s"].get("lost", 0) for minute in emg) < 3
+    assert sum(minute["observed_s"] for minute in emg) == pytest.approx(summary["recorded_s"], abs=1e-3)
+    assert [m["firmware"] for m in minutes if m["firmware"]]
+    assert re.search(r" dBm$", say(capfd, "link")[1], re.MULTILINE)
+    assert "is there already" in fails(capfd, 1, "record", home / "bug.fasciwatch")
 
 
 # Errors, one line each ------------------------------------------------------------------------------------------

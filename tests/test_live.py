@@ -48,7 +48,9 @@ class Heard:
             start_ns = time.monotonic_ns()
             wearable = Wearable(settings, Arm(arm, number + 1), number, start_ns)
             watch = self.collector._watches[number]
-            await watch.handle(Connected(wearable.device, wearable.codec, start_ns))
+            await watch.handle(
+                Connected(wearable.device, wearable.codec, start_ns, name, -50, name, (wearable.info,))
+            )
             wearable.handle(OpenProfile.START[0].data)
             for notification in wearable.advance(start_ns + round(self.seconds * 1e9)):
                 await watch.handle(notification)
@@ -102,7 +104,7 @@ def test_nothing_wraps_or_is_cut(collector, width):
         label, _, bars, _, _ = re.fullmatch(row, line).groups()
         assert label == channel
         assert 15 <= len(bars) <= 60
-    assert re.match(r"╰─ streaming · battery 87 % · loss \d\.\d % ─+╯", lines[9])
+    assert re.match(r"╰─ streaming · battery 87 % · loss \d\.\d % \(all \d\.\d %\) · -50 dBm ─+╯", lines[9])
     assert lines[-1] == "Ctrl-C ends"
     assert [line for line in lines[10:-1] if re.match(r"\d\d:\d\d:\d\d twitch on \w+: ", line)]
     assert len(lines) <= 24

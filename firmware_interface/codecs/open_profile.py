@@ -18,11 +18,11 @@ import struct
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 
-from firmware_interface.codecs import Counter, Device, Write
+from firmware_interface.codecs import Conversation, Counter, Device, Offer, Read, Write, bits, say
 from firmware_interface.errors import PacketError
 from firmware_interface.samples import Counts, Notification, Packet, Sensor, Started, Status, Stream, Unit
 
@@ -129,15 +129,19 @@ class OpenProfile:
     """
 
     FAMILY: ClassVar[str] = "open profile"
-    SERVICE: ClassVar[str] = SERVICE
-    INFO: ClassVar[str] = INFO
+    OFFERS: ClassVar[tuple[Offer, ...]] = (
+        Offer(Sensor.EMG, Unit.MICROVOLT),
+        Offer(Sensor.ACC, Unit.G),
+        Offer(Sensor.ECG, Unit.MICROVOLT),
+    )
+    ADVICE: ClassVar[str] = "Switch the board on"
     NOTIFY: ClassVar[tuple[str, ...]] = (CONTROL, STATUS, DATA)
     START: ClassVar[tuple[Write, ...]] = (Write(CONTROL, bytes((Opcode.START, 1, 0xFF))),)
     STOP: ClassVar[tuple[Write, ...]] = (Write(CONTROL, bytes((Opcode.STOP, 2))),)
     START_GRACE_S: ClassVar[float] = 2.0
-    COUNTER: ClassVar[Counter] = Counter(1 << 16, 1 << 32, (1 << 32) * 1000)
 
     def __init__(self, info: bytes) -> None:
+        self.counter = Counter(1 << 16, 1 << 32, (1 << 32) * 1000)
         self._streams = dict(_read_streams(info))
         self._ids = {stream.name: number for number, stream in self._streams.items()}
         texts = {tag: value.decode("utf-8", "replace") for tag, value in _entries(info) if tag <= Tag.FIRMWARE}
@@ -152,6 +156,15 @@ class OpenProfile:
     def recognises(cls, services: Collection[str], name: str | None) -> bool:  # noqa: ARG003 - other families'
         """Whether the service is advertised; the name says nothing."""
         return SERVICE in services
+
+    @classmethod
+    def introduce(cls, name: str) -> Conversation[Self]:  # noqa: ARG003 - Info says it
+        """Info says all."""
+        return cls((yield Read(INFO)))
+
+    def start(self) -> Conversation[None]:
+        """Every stream."""
+        yield from say(*self.START)
 
     def decode(self, notification: Notification) -> tuple[Packet | Started | Status, ...]:
         """Read one notification; what is unknown gives nothing."""
@@ -331,15 +344,9 @@ def _unpack_deltas(payload: bytes, channels: int) -> Counts:
         packed = payload[position + 2 : position + 2 + size]
         if not 1 <= width <= 16 or not count or len(packed) < size:
             raise PacketError(f"delta block of {count} samples in {width} bits at byte {position}")
-        parts.append(_unpack_bits(packed, width, count * channels).reshape(count, channels))
+        parts.append(bits.unpack(packed, width, count * channels).reshape(count, channels))
         position += 2 + size
     return np.cumsum(np.concatenate(parts), axis=0, dtype=np.int16).T
-
-
-def _unpack_bits(packed: bytes, width: int, count: int) -> Counts:
-    bits = np.unpackbits(np.frombuffer(packed, np.uint8), count=width * count, bitorder="little")
-    values = bits.reshape(count, width) @ (1 << np.arange(width, dtype=np.int64))
-    return np.asarray(values - ((values >> (width - 1)) << width), np.int16)
 
 
 def _pack_deltas(counts: Counts) -> bytes:
@@ -347,8 +354,6 @@ def _pack_deltas(counts: Counts) -> bytes:
     out = [counts[:, 0].tobytes()]
     for start in range(0, len(deltas), _DELTA_BLOCK_MAX):
         block = deltas[start : start + _DELTA_BLOCK_MAX].astype(np.int64).ravel()
-        width = max(int(max(block.max(), ~block.min())).bit_length() + 1, 1)
-        bits = (block[:, None] >> np.arange(width)) & 1
-        count = len(block) // len(counts)
-        out.append(bytes((width, count)) + np.packbits(bits.astype(np.uint8), bitorder="little").tobytes())
+        width = bits.width(block)
+        out.append(bytes((width, len(block) // len(counts))) + bits.pack(block, width))
     return b"".join(out)

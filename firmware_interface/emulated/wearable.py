@@ -19,8 +19,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,9 +41,8 @@ _PIECE_S = 0.25
 """What the body is asked for at a time."""
 _TEST_COUNTS = 1000
 """Amplitude of the test signal, a square wave of 1 Hz."""
-_INT16 = np.iinfo(np.int16)
 
-_Draw = Callable[[int], NDArray[np.float64]]
+Draw = Callable[[int], NDArray[np.float64]]
 
 
 class BodySettings(Protocol):
@@ -75,6 +74,26 @@ class Body(Protocol):
         """The next `samples`, shape (3, samples)."""
 
 
+class Flaws(Protocol):
+    """How a device and its radio fall short."""
+
+    @property
+    def jitter_s(self) -> float:
+        """The longest wait for a connection event."""
+
+    @property
+    def loss(self) -> float:
+        """Mean share of packets lost."""
+
+    @property
+    def loss_burst(self) -> float:
+        """Mean number of packets lost in a row."""
+
+    @property
+    def overtaken(self) -> float:
+        """Share of packets that come after their successor."""
+
+
 @dataclass(frozen=True, slots=True)
 class WearableSettings:
     """What the device claims, and how it falls short."""
@@ -94,6 +113,8 @@ class WearableSettings:
     """Mean share of packets lost."""
     loss_burst: float = 4.0
     """Mean number of packets lost in a row (Gilbert and Elliott)."""
+    overtaken: float = 0.0
+    """Share of packets that come after their successor; BLE keeps order, some stacks above it do not."""
     battery_percent: float = 100.0
     battery_drain_per_h: float = 4.0
     scale_uv: float = 0.1
@@ -135,7 +156,7 @@ class Wearable:
         self.device = self.codec.device
         self._made_ns = self._now_ns = start_ns
         self._channels = _channels(settings, body, start_ns)
-        self._path = _Path(settings, seed)
+        self._path = Path(settings, seed)
         self.sent = {channel.name: 0 for channel in self._channels}
         """Samples in packets, lost ones included, since it was made."""
         self._on_ns = start_ns
@@ -174,7 +195,7 @@ class Wearable:
 
     def stop(self) -> None:
         """Send no more; go on sampling. The end of a link does this too."""
-        self._active: tuple[_Channel, ...] = ()
+        self._active: tuple[Channel, ...] = ()
         self._status_ns = _NEVER_NS
 
     def power_cycle(self) -> None:
@@ -222,18 +243,41 @@ class Wearable:
         return {self._channels.index(channel): channel.first for channel in self._active}
 
 
-class _Channel:
-    """The converter of one stream. An index is counted from when the device was switched on."""
+class Channel:
+    """The converter of one stream. An index is counted from when the device was switched on.
 
-    def __init__(self, name: str, width: int, rate_hz: float, scale: float, draw: _Draw, on_ns: int) -> None:
+    Args:
+        name: of the stream.
+        width: its channels.
+        rate_hz: samples a second, truly.
+        scale: what is measured, per count.
+        draw: what is measured, so many samples on.
+        on_ns: host time at which the device is switched on.
+        longest: samples in a packet; by default as many of 16 bits as fit.
+        bits: what the converter resolves.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        width: int,
+        rate_hz: float,
+        scale: float,
+        draw: Draw,
+        on_ns: int,
+        *,
+        longest: int = 0,
+        bits: int = 16,
+    ) -> None:
         self.name = name
         self.testing = False
         self._rate_hz = rate_hz
         self._scale = scale
         self._draw = draw
         self._piece = max(round(_PIECE_S * rate_hz), 1)
-        self._plain = max((_PAYLOAD - _HEADER) // (2 * width), 1)
-        self._counts = np.empty((width, 0), np.int16)
+        self._plain = longest or max((_PAYLOAD - _HEADER) // (2 * width), 1)
+        self._limits = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+        self._counts = np.empty((width, 0), np.int16 if bits <= 16 else np.int32)
         self._clipped = np.empty(0, bool)
         self._on_ns = on_ns
         self.first = self._sequence = 0
@@ -278,7 +322,7 @@ class _Channel:
         self._ready = counts[:, : _fitting(counts)] if self._delta else counts
         self.due_ns = self.time_ns(self.first + self._ready.shape[1] - 1)
 
-    def _square(self, length: int) -> NDArray[np.int16]:
+    def _square(self, length: int) -> NDArray[Any]:
         half_periods = (self.first + np.arange(length)) * 2 // max(round(self._rate_hz), 1)
         wave = np.where(half_periods % 2, -_TEST_COUNTS, _TEST_COUNTS).astype(np.int16)
         return np.tile(wave, (len(self._counts), 1))
@@ -301,20 +345,24 @@ class _Channel:
     def _fill(self, length: int) -> None:
         while self._counts.shape[1] < length:
             ideal = np.rint(self._draw(self._piece) / self._scale)
-            clipped = (ideal < _INT16.min) | (ideal > _INT16.max)
-            counts = np.clip(ideal, _INT16.min, _INT16.max).astype(np.int16)
+            low, high = self._limits
+            clipped = (ideal < low) | (ideal > high)
+            counts = np.clip(ideal, low, high).astype(self._counts.dtype)
             self._counts = np.concatenate((self._counts, counts), axis=1)
             self._clipped = np.concatenate((self._clipped, clipped.any(axis=0)))
 
 
-class _Path:
+class Path:
     """From the board's radio to the host's: late, in order, and with holes."""
 
-    def __init__(self, settings: WearableSettings, seed: int) -> None:
-        self._delays, self._losses = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
-        self._jitter_ns = settings.jitter_s * _SECOND_NS
-        self._stay = 1 - 1 / settings.loss_burst
-        self._enter = settings.loss / ((1 - settings.loss) * settings.loss_burst)
+    def __init__(self, flaws: Flaws, seed: int) -> None:
+        children = np.random.SeedSequence(seed).spawn(3)
+        self._delays, self._losses, self._overtakings = (np.random.default_rng(child) for child in children)
+        self._jitter_ns = flaws.jitter_s * _SECOND_NS
+        self._stay = 1 - 1 / flaws.loss_burst
+        self._enter = flaws.loss / ((1 - flaws.loss) * flaws.loss_burst)
+        self._overtaken = flaws.overtaken
+        self._waiting: Notification | None = None
         self._bad = False
         self._last_ns = 0
         self._under_way: deque[Notification] = deque()
@@ -328,11 +376,19 @@ class _Path:
         """The payload waits for the next connection event, and for those before it."""
         arrival_ns = at_ns + round(self._delays.random() * self._jitter_ns)
         self._last_ns = max(self._last_ns, arrival_ns)
-        self._under_way.append(Notification(characteristic, payload, self._last_ns))
+        sent = Notification(characteristic, payload, self._last_ns)
+        waiting, self._waiting = self._waiting, None
+        if waiting is None and self._overtakings.random() < self._overtaken:
+            self._waiting = sent
+            return
+        self._under_way.append(sent)
+        if waiting is not None:
+            self._under_way.append(replace(waiting, arrival_ns=self._last_ns))
 
     def break_off(self) -> None:
         """What is under way never arrives."""
         self._under_way.clear()
+        self._waiting = None
 
     def arrived(self, until_ns: int) -> list[Notification]:
         """What arrived since the last call."""
@@ -352,10 +408,10 @@ def _fitting(counts: NDArray[np.int16]) -> int:
     return 1 + int(np.searchsorted(sizes, _PAYLOAD, side="right"))
 
 
-def _channels(settings: WearableSettings, body: Body, on_ns: int) -> tuple[_Channel, ...]:
+def _channels(settings: WearableSettings, body: Body, on_ns: int) -> tuple[Channel, ...]:
     width, rate_hz = len(body.settings.channels), settings.true_rate_hz
-    emg = _Channel("emg", width, rate_hz, settings.scale_uv, body.emg_uv, on_ns)
-    acc = _Channel("acc", 3, settings.true_acc_rate_hz, settings.acc_scale_g, body.acc_g, on_ns)
+    emg = Channel("emg", width, rate_hz, settings.scale_uv, body.emg_uv, on_ns)
+    acc = Channel("acc", 3, settings.true_acc_rate_hz, settings.acc_scale_g, body.acc_g, on_ns)
     return emg, acc
 
 

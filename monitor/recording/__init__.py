@@ -2,7 +2,7 @@
 
     channels.py    what a file says of a channel -> streams        RecordingError
     contents.py    samples and their times -> blocks and gaps      Recording
-    edf.py, csv.py, xdf.py                                         one format each
+    edf.py, csv.py, xdf.py, capture.py                             one format each
 
 Rules of this package:
 
@@ -18,8 +18,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from firmware_interface.capture import SUFFIX
 from firmware_interface.samples import Sensor, Unit
-from monitor.recording import csv, edf, xdf
+from monitor.recording import capture, csv, edf, xdf
 from monitor.recording.channels import RecordingError, Wanted
 from monitor.recording.contents import Piece, Recording
 
@@ -30,6 +31,7 @@ _READERS: dict[str, Callable[[Path, Wanted], Recording]] = {
     ".bdf": edf.read,
     ".csv": csv.read,
     ".xdf": xdf.read,
+    SUFFIX: capture.read,
 }
 
 
@@ -37,7 +39,7 @@ def read(path: Path, *, unit: Unit | None = None, sensor: Sensor | None = None) 
     """Open the recording at `path`. Samples are read from EDF and BDF as they are needed, else at once.
 
     Args:
-        path: a file whose name ends in .edf, .bdf, .csv or .xdf.
+        path: a file whose name ends in .edf, .bdf, .csv, .xdf or .fasciwatch.
         unit: what the numbers of the file are, instead of what it says. A channel that the file gives in a
             unit of another quantity keeps its own: g does not become microvolts.
         sensor: what the file's channels measure, instead of what it says; not of channels in g or m/s^2.

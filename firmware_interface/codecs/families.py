@@ -1,0 +1,19 @@
+"""All families that are read. A new one is a module beside this one, and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from firmware_interface.codecs import Codec
+from firmware_interface.codecs.ganglion import Ganglion
+from firmware_interface.codecs.movesense import Movesense
+from firmware_interface.codecs.open_profile import OpenProfile
+from firmware_interface.codecs.polar import Polar
+from firmware_interface.codecs.umyo import UMyo
+
+FAMILIES: tuple[type[Codec], ...] = (OpenProfile, Polar, UMyo, Ganglion, Movesense)
+
+
+def recognise(services: Collection[str], name: str | None) -> type[Codec] | None:
+    """The family of whatever advertises these services and this name; the first that says so."""
+    return next((family for family in FAMILIES if family.recognises(services, name)), None)

@@ -1,0 +1,162 @@
+"""Captures: what was taken down while it came gives what live monitoring gave."""
+
+import asyncio
+import time
+from contextlib import suppress
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from firmware_interface import ble, capture
+from firmware_interface.ble import Connected, Radio
+from firmware_interface.capture import Anchored, CaptureError, Ended, Entry, Introduced, Writer
+from firmware_interface.codecs.open_profile import OpenProfile
+from firmware_interface.emulated.arm import Arm, ArmSettings
+from firmware_interface.emulated.peripheral import WornWearable
+from firmware_interface.emulated.wearable import Wearable, WearableSettings
+from firmware_interface.samples import Gap, GapReason, Notification
+from firmware_interface.virtual_radio import VirtualRadio
+from monitor.clock import HostClock
+from monitor.collector import Collector, Subject
+from monitor.detection.events import Context, State, Twitch
+from monitor.detection.settings import DetectorSettings
+from monitor.recording import RecordingError, read
+from monitor.replay import _joined, replay
+from monitor.store import Archive, Store
+from tests.test_collector import HOUR_NS, Clocks
+
+FIRST, SECOND = "C4:5A:00:00:00:01", "C4:5A:00:00:00:02"
+END_NS = 1 << 62
+
+
+def twitching(name, seed):
+    settings = WearableSettings(name=name, serial=name, loss=0.05)
+    arm = Arm(ArmSettings(channels=("FDI", "biceps"), twitches_per_min=120.0), seed)
+    return Wearable(settings, arm, seed, time.monotonic_ns())
+
+
+async def a_bad_session(folder, path):
+    """Two devices; one vanishes, stalls and sends garbage; UTC is set. What happened is stored and captured."""
+    clocks, told = Clocks(), []
+    clock, store, writer = HostClock(clocks), Store.open(folder), Writer(path)
+    async with VirtualRadio() as air:
+        left, right = twitching("left", 1), twitching("right", 2)
+        radio = Radio([OpenProfile], air.backend)
+        store.begin(now_ns=clock.utc_ns(), version="test", settings={})
+        sites = {label: f"left {label}" for label in ("FDI", "biceps", "x", "y", "z")}
+        subjects = [Subject(FIRST, sites=sites), Subject("right")]
+        collector = Collector(radio, store, subjects, DetectorSettings(), clock, writer)
+        async with WornWearable(air, left, FIRST) as worn, WornWearable(air, right, SECOND):
+            task = asyncio.create_task(collector.run(lambda *what: told.append(what)))
+            await asyncio.sleep(5)
+            await worn.peripheral.disconnect()
+            await asyncio.sleep(1.5)
+            await worn.send_garbage()
+            clocks.stepped_ns -= HOUR_NS
+            await asyncio.sleep(1.5)
+            worn.stall()
+            await asyncio.sleep(3)
+            task.cancel()
+            await asyncio.wait((task,))
+    assert task.cancelled()
+    writer.close()
+    store.close(clock.utc_ns())
+    assert sum(isinstance(what, Connected) for _, what in told) >= 3
+
+
+async def test_a_replayed_capture_gives_the_events_of_the_live_session(tmp_path, monkeypatch):
+    """To the nanosecond and the last bit."""
+    monkeypatch.setattr(ble, "_STALL_S", 1.0)
+    path = tmp_path / f"bug{capture.SUFFIX}"
+    await a_bad_session(tmp_path / "data", path)
+    start_ns = capture.read(path).start_ns
+    replayed = replay(read(path), DetectorSettings())
+    with Archive.open(tmp_path / "data") as archive:
+        twitches = [twitch for _, twitch in archive.twitches(0, END_NS)]
+        contexts = [context for _, context in archive.contexts(0, END_NS)]
+        gaps = [gap for _, gap in archive.gaps(0, END_NS)]
+    assert len(twitches) > 5
+    assert {gap.reason for gap in gaps} >= {GapReason.LOST, GapReason.STALLED, GapReason.CLOCK}
+
+    def from_start(event):
+        return replace(event, onset_ns=event.onset_ns - start_ns)
+
+    found = [event for event in replayed.events if isinstance(event, Twitch)]
+    assert sorted(map(as_values, found)) == sorted(as_values(from_start(twitch)) for twitch in twitches)
+    states = [event for event in replayed.events if isinstance(event, Context) and event.state is not State.GAP]
+    assert sorted(map(str, states)) == sorted(map(str, _joined([from_start(context) for context in contexts])))
+    pieces = [piece for piece in read(path).blocks() if isinstance(piece, Gap)]
+    assert sum(gap.missing for gap in pieces) == sum(gap.missing for gap in gaps)
+
+
+def as_values(twitch):
+    """All of it, as what can be compared."""
+    return twitch.onset_ns, twitch.channel, str(replace(twitch, waveform=())), twitch.waveform.tobytes()
+
+
+# The file -------------------------------------------------------------------------------------------------------
+
+TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), max_size=10)
+NS = st.integers(-(1 << 62), 1 << 62)
+WHATS = st.one_of(
+    st.builds(
+        Introduced,
+        address=TEXT,
+        family=TEXT,
+        answers=st.lists(st.binary(max_size=20), max_size=3).map(tuple),
+        advertised=TEXT,
+        name=TEXT,
+        sites=st.dictionaries(TEXT, TEXT, max_size=2),
+        utc_offset_ns=NS,
+        anew=st.booleans(),
+    ),
+    st.tuples(TEXT, st.binary(max_size=244)),
+    st.sampled_from(GapReason),
+    st.builds(Anchored, NS, st.sampled_from(GapReason)),
+    st.just(Ended()),
+)
+
+
+@st.composite
+def entries(draw):
+    device, at_ns, what = draw(st.tuples(st.integers(0, 255), NS, WHATS))
+    return Entry(device, at_ns, Notification(*what, at_ns) if isinstance(what, tuple) else what)
+
+
+@given(st.lists(st.lists(entries(), max_size=4), max_size=4), st.integers(0, 400))
+def test_any_entries_come_back_and_a_torn_tail_costs_its_own_second(seconds, torn):
+    blocks = [capture.block(second) for second in seconds]
+    whole = capture._MAGIC + b"".join(blocks)
+    assert list(capture._entries(whole)) == [entry for second in seconds for entry in second]
+    cut = max(len(whole) - torn, len(capture._MAGIC))
+    kept, position = [], len(capture._MAGIC)
+    for second, block in zip(seconds, blocks, strict=True):
+        position += len(block)
+        kept += second if position <= cut else []
+    assert list(capture._entries(whole[:cut])) == kept
+
+
+@given(st.binary(max_size=300), st.integers(0, 299), st.integers(0, 255))
+def test_any_bytes_give_entries_or_a_capture_error(noise, at, value):
+    good = bytearray(capture._MAGIC + capture.block([Entry(0, 1, Notification("c", noise, 1))]) + noise)
+    good[len(capture._MAGIC) + at % (len(good) - len(capture._MAGIC))] = value
+    with suppress(CaptureError):
+        list(capture._entries(bytes(good)))
+
+
+def test_what_is_no_capture_is_said(tmp_path):
+    for name, data in (("other", b"EDF"), ("empty", capture._MAGIC), ("strange", strange())):
+        path = tmp_path / f"{name}{capture.SUFFIX}"
+        path.write_bytes(data)
+        with pytest.raises(RecordingError) as caught:
+            read(path)
+        assert caught.value.remedy
+    with pytest.raises(CaptureError, match="is there already"):
+        Writer(path)
+
+
+def strange():
+    said = Introduced("a", "a family of the future", (b"",), "x", "x", {}, 0, anew=True)
+    return capture._MAGIC + capture.block([Entry(0, 0, said)])
