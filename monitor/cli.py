@@ -30,7 +30,7 @@ from rich.table import Table
 
 import monitor
 from firmware_interface.ble import Radio, Sighting
-from firmware_interface.codecs.families import FAMILIES
+from firmware_interface.codecs.families import FAMILIES as CODECS
 from firmware_interface.emulated.arm import Arm, ArmSettings
 from firmware_interface.emulated.wearable import Wearable, WearableSettings
 from firmware_interface.errors import Fault, RadioError
@@ -140,7 +140,7 @@ def run(
 
     @asynccontextmanager
     async def source() -> AsyncIterator[tuple[Radio, list[Subject]]]:
-        radio = Radio(FAMILIES)
+        radio = Radio(CODECS)
         yield radio, await _subjects(radio, settings)
 
     _collect(source, data or settings.data_dir, settings, json_lines=json_lines, duration_s=duration)
@@ -153,7 +153,7 @@ def scan(
     json_lines: Json = False,
 ) -> None:
     """Name the wearables in reach."""
-    _print_sightings(asyncio.run(Radio(FAMILIES).scan(seconds)), everything=everything, json_lines=json_lines)
+    _print_sightings(asyncio.run(Radio(CODECS).scan(seconds)), everything=everything, json_lines=json_lines)
 
 
 def _print_sightings(found: Iterable[Sighting], *, everything: bool, json_lines: bool) -> None:
@@ -424,7 +424,7 @@ async def _emulated(seed: int, loss: float) -> AsyncIterator[tuple[Radio, list[S
     arm = Arm(ArmSettings(channels=_DEMO_SITES, twitches_per_min=30.0), seed)
     wearable = Wearable(WearableSettings(loss=loss), arm, seed, time.monotonic_ns())
     async with VirtualRadio() as radio, WornWearable(radio, wearable, _DEMO_ADDRESS) as worn:
-        yield Radio(FAMILIES, radio.backend), [Subject(worn.address)]
+        yield Radio(CODECS, radio.backend), [Subject(worn.address)]
 
 
 # Reading ------------------------------------------------------------------------------------------------------
@@ -607,7 +607,7 @@ def _made_and_removed(folder: Path) -> str:
 
 
 def _bluetooth_found() -> str:
-    found = asyncio.run(Radio(FAMILIES).scan(2.0))
+    found = asyncio.run(Radio(CODECS).scan(2.0))
     return f"adapter works, {len(found)} devices in reach"
 
 
