@@ -25,7 +25,7 @@ from tests.over_bleak import LOSSY, PERFECT, CountingBody, follow, listen, packe
 BOTH = {Measurement.ACC: {Setting.RATE: (200,)}, Measurement.ECG: {Setting.RATE: (130,)}}
 MODELS = [H10, VERITY_SENSE, OH1]
 TIME_MS = {H10.name: 2.5, VERITY_SENSE.name: 5, OH1.name: 10}
-"""Measured over ten minutes: 2.1, 3.6, 7.7. The fewer frames a second (7, 3, 1.4), the fewer come without delay."""
+"""Measured over ten minutes: 2.1, 3.6, 7.7. Of fewer frames a second (7, 3, 1.4) fewer come without delay."""
 
 
 def sensor(factor=1.0):
