@@ -28,7 +28,7 @@ PERFECT = Imperfection(clock_skew_ppm=200)
 LOSSY = Imperfection(clock_skew_ppm=200, loss=0.03)
 _STEP_NS = SECOND // 4
 _SETTLED_NS = 15 * SECOND
-_UNSETTLED_MS = 100
+_UNSETTLED_MS = 200
 
 
 def pattern(index, width):

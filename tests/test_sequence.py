@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from firmware_interface.sequence import Step, Unwrapper
+from firmware_interface.sequence import Pace, Step, Unwrapper
 
 SECOND = 1_000_000_000
 COUNTERS = {  # name: (modulus, counts a second, counts a packet)
@@ -150,3 +150,60 @@ def test_positions_never_decrease_without_saying_so():
             assert position >= last
         if step is not Step.LATE:
             last = position
+
+
+# ── streams that carry times instead of counts ──
+
+
+def paced(rate_hz, ratio, lost, *, stamps_last, length=8, resolution_ns=1, packets=400):
+    """What `Pace` makes of packets of `length` samples, some lost; the positions it gives and the true ones."""
+    pace = Pace(1 << 64, rate_hz, stamps_last=stamps_last)
+    got, true = [], []
+    for packet in (p for p in range(packets) if p not in lost):
+        first = packet * length
+        stamped = first + (length - 1 if stamps_last else 0)
+        device_ns = round(stamped * 1e9 / (rate_hz * ratio)) // resolution_ns * resolution_ns
+        got.append(pace.feed(device_ns, length, device_ns + 5_000_000))
+        true.append(first)
+    return got, true
+
+
+@pytest.mark.parametrize("stamps_last", [False, True])
+@pytest.mark.parametrize("ratio", [0.98, 1.0, 1.02])
+@pytest.mark.parametrize(("rate_hz", "length", "resolution_ns"), [(208.0, 8, 1_000_000), (200.0, 36, 1)])
+def test_times_count_samples(rate_hz, length, resolution_ns, ratio, stamps_last):
+    """Whole milliseconds, two per cent off the nominal rate: to the sample, once some were heard."""
+    lost = {60, 90, 91, 92, 200, *range(250, 300)}
+    got, true = paced(rate_hz, ratio, lost, stamps_last=stamps_last, length=length, resolution_ns=resolution_ns)
+    assert [position for _, position, _ in got] == true
+    assert all(step is Step.FORWARD and sure for step, _, sure in got)
+
+
+def test_more_missing_than_the_period_was_learned_from_is_not_sure():
+    got, _ = paced(200.0, 1.0, set(range(10, 90)), stamps_last=True, packets=100)
+    assert [sure for _, _, sure in got] == [True] * 10 + [False] + [True] * 9
+
+
+def test_a_packet_that_comes_again_or_late_is_late():
+    pace = Pace(1 << 64, 200.0, stamps_last=False)
+    times = [0, 40, 40, 120, 80, 160]
+    steps = [pace.feed(ms * 1_000_000, 8, ms * 1_000_000)[0] for ms in times]
+    assert steps == [Step.FORWARD, Step.FORWARD, Step.LATE, Step.FORWARD, Step.LATE, Step.FORWARD]
+
+
+def test_a_clock_that_is_set_begins_anew():
+    """The H10 that leaves its strap."""
+    pace = Pace(1 << 64, 200.0, stamps_last=True)
+    for packet in range(10):
+        pace.feed(10**18 + packet * 40_000_000, 8, packet * 40_000_000)
+    assert pace.feed(5 * 10**17, 8, 440_000_000) == (Step.RESTART, 0, False)
+    assert pace.feed(5 * 10**17 + 40_000_000, 8, 480_000_000) == (Step.FORWARD, 8, True)
+
+
+def test_a_clock_wraps_without_a_seam():
+    """32 bits of milliseconds, after 49 days."""
+    modulus = (1 << 32) * 1_000_000
+    pace = Pace(modulus, 200.0, stamps_last=False)
+    begin = modulus - 200_000_000
+    positions = [pace.feed((begin + p * 40_000_000) % modulus, 8, p * 40_000_000)[1] for p in range(20)]
+    assert positions == [8 * p for p in range(20)]

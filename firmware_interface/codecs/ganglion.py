@@ -193,7 +193,7 @@ class Ganglion:
         if not end or not digits.isdigit() or len(digits) > 9:
             raise PacketError(f"impedance {payload[:10].hex()} of channel {channel + 1}")
         self._ohm[channel] = int(digits)
-        if not self._ohm.keys() >= set(range(_CHANNELS)):
+        if channel >= _CHANNELS or not self._ohm.keys() >= set(range(_CHANNELS)):
             return ()
         ohm = tuple(self._ohm[each] for each in range(_CHANNELS))
         return (Status(lead_off=tuple(each > _LEAD_OFF_OHM for each in ohm), impedance_ohm=ohm),)

@@ -305,7 +305,7 @@ def _hello() -> Conversation[tuple[str, ...]]:
 def _rates(info: bytes) -> tuple[int, ...]:
     """The list that an Info begins with: how many, and as many numbers of 16 bits."""
     count = info[0] if info else 0
-    if len(info) < 1 + 2 * count:
+    if len(info) < 1 + 2 * count and info:
         raise PacketError(f"rates {info.hex()} are cut short")
     rates = struct.unpack_from(f"<{count}H", info, 1) if count else ()
     return tuple(rate for rate in rates if 1 <= rate <= 9999)

@@ -11,6 +11,8 @@ Rules of the wire:
   is missing is counted by these times. The H10's clock jumps to 2019 when it leaves the strap.
 * A compressed frame is one sample in full and blocks of differences, least significant bit first, to be summed.
   They do not wrap. A block of width 0 is read as "no change" [inferred].
+* A last block that ends early is read as Polar's own software reads it: bits that did not come are zero. One of
+  its test vectors is cut so; that a sensor sends such frames was not seen. A block of nothing is an error.
 * STOP is sent whatever happened: an H10 that was not stopped stays on until its battery is empty (known issue 2).
 
 Choices, each made here and nowhere else:
@@ -390,9 +392,9 @@ def _unpack_deltas(payload: bytes, channels: int, width: int) -> Counts:
         bit_width, count = head[0], head[-1]
         size = (bit_width * count * channels + 7) // 8
         packed = payload[position + 2 : position + 2 + size]
-        if len(head) < 2 or bit_width > _DELTA_WIDTH_MAX or not count or len(packed) < size:
+        if len(head) < 2 or bit_width > _DELTA_WIDTH_MAX or not count or (size and not packed):
             raise PacketError(f"block of {count} differences in {bit_width} bits at byte {position}")
-        parts.append(bits.unpack(packed, bit_width, count * channels).reshape(count, channels))
+        parts.append(bits.unpack(packed.ljust(size, b"\0"), bit_width, count * channels).reshape(count, channels))
         position += 2 + size
     counts = np.cumsum(np.concatenate(parts), axis=0)
     if np.abs(counts).max() > np.iinfo(np.int32).max:

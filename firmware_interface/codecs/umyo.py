@@ -101,7 +101,7 @@ def _measure(data: bytes) -> tuple[bytes, int]:
         return data, _SAMPLES[len(data)]
     if len(data) == _INERTIAL:
         return data, 0
-    length, samples = _FORMATS.get(data[0] if data else 0, (0, 0))
+    length, samples = _FORMATS.get(data[0] if data else 0, (-1, 0))
     if len(data) != length:
         raise PacketError(f"packet of {len(data)} bytes that begins with {data[:1].hex() or 'nothing'}")
     return data[1:], samples

@@ -37,6 +37,8 @@ _HEADER = 12
 _BLOCK_HEADER = 2
 _DELTA_SAMPLES = 256
 """A first sample and one block of 255 differences."""
+_OVERTAKING_NS = 300_000_000
+"""No packet is held back for longer, and one that nothing follows by then keeps its place."""
 _PIECE_S = 0.25
 """What the body is asked for at a time."""
 _TEST_COUNTS = 1000
@@ -380,10 +382,10 @@ class Path:
         waiting, self._waiting = self._waiting, None
         if waiting is None and self._overtakings.random() < self._overtaken:
             self._waiting = sent
-            return
-        self._under_way.append(sent)
-        if waiting is not None:
-            self._under_way.append(replace(waiting, arrival_ns=self._last_ns))
+        elif waiting is not None and self._last_ns - waiting.arrival_ns < _OVERTAKING_NS:
+            self._under_way += sent, replace(waiting, arrival_ns=self._last_ns)
+        else:
+            self._under_way += [sent] if waiting is None else [waiting, sent]
 
     def break_off(self) -> None:
         """What is under way never arrives."""
