@@ -33,10 +33,11 @@ from firmware_interface.ble import Connected, LinkItem, Lost, Overflow, Radio
 from firmware_interface.capture import Anchored, Ended, Entry, Introduced, What, Writer
 from firmware_interface.decoder import Decoder, Reception
 from firmware_interface.errors import Fault
-from firmware_interface.samples import Gap, GapReason, Notification, SampleBlock, Status, Stream
+from firmware_interface.samples import Gap, GapReason, Notification, SampleBlock, Sensor, Status, Stream
 from monitor.clock import HostClock
 from monitor.detection import detector_for
 from monitor.detection.events import Analysed, Context, Event, State, Twitch
+from monitor.detection.movement import MovementVeto
 from monitor.detection.settings import DetectorSettings
 from monitor.store import Linked, Observed, Record, Store, StoreError
 from monitor.tally import Minute, tally
@@ -299,8 +300,8 @@ class Watch:
         """Decide what is pending and account for the time up to now."""
         if self._decoder is None:
             return
-        for track in self._tracks.values():
-            self._say(track.finish(), track)
+        for track in sorted(self._tracks.values(), key=lambda track: track.stream.sensor is not Sensor.ACC):
+            self._say(track.finish(), track)  # acceleration first: the EMG waits for its word
         now_ns = self._now_ns()
         self._capture(now_ns, Ended())
         gaps = self._decoder.close(now_ns)
@@ -343,7 +344,8 @@ class Watch:
             absences = {name: await self._collector.ask_store(self._absence(name)) for name in streams}
             self._decoder = Decoder(item.codec, self._clock.utc_offset_ns)
             # At once: a view reads them in its own thread.
-            self._tracks = {name: _Track(s, self._settings, absences[name]) for name, s in streams.items()}
+            vetoes = _vetoes(streams.values())
+            self._tracks = {name: _Track(s, self._settings, absences[name], vetoes) for name, s in streams.items()}
             self._marks.clear()
         elif self._decoder:
             self._decoder.resume(item.codec)
@@ -443,11 +445,27 @@ def _identity(item: Connected) -> tuple[str, ...]:
     return (device.serial,) if device.serial else (device.name, item.address)
 
 
+def _vetoes(streams: Iterable[Stream]) -> dict[str, MovementVeto]:
+    """For each EMG stream of a device that has an accelerometer."""
+    streams = list(streams)
+    if not any(stream.sensor is Sensor.ACC for stream in streams):
+        return {}
+    return {s.name: MovementVeto(s.channels) for s in streams if s.sensor is Sensor.EMG}
+
+
 class _Track:
     """One stream of a device: detector, gaps that wait for it, totals of the session."""
 
-    def __init__(self, stream: Stream, settings: DetectorSettings, absence: Sequence[int]) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        settings: DetectorSettings,
+        absence: Sequence[int],
+        vetoes: Mapping[str, MovementVeto],
+    ) -> None:
         self.stream = stream
+        self._veto = vetoes.get(stream.name)
+        self._vetoes = list(vetoes.values()) if stream.sensor is Sensor.ACC else []
         self._detector = detector_for(stream, settings)
         self._absence = absence
         self._gaps: deque[Gap] = deque()
@@ -463,11 +481,13 @@ class _Track:
             return records
         if self._detector is None:
             return [*records, *self._released(item.end_ns), Observed(self.stream.name, item.end_ns)]
-        return records + self._records(self._detector.feed(item))
+        events = self._heard(self._detector.feed(item))
+        return records + self._records(self._veto.feed(events) if self._veto else events)
 
     def finish(self) -> list[Record]:
         """The end of the stream: everything that waited."""
-        records = self._records(self._detector.finish()) if self._detector else []
+        events = self._heard(self._detector.finish()) if self._detector else []
+        records = self._records(self._veto.finish(events) if self._veto else events)
         return records + self._released(None)
 
     def views(self) -> list[ChannelView]:
@@ -487,6 +507,12 @@ class _Track:
             )
             for c, label in enumerate(self.stream.channels)
         ]
+
+    def _heard(self, events: list[Event]) -> list[Event]:
+        """What the detector said; an accelerometer says it to the EMG of its device, too."""
+        for veto in self._vetoes:
+            veto.hear(events)
+        return events
 
     def _absent(self, until_ns: int) -> Iterator[Gap]:
         """Before the first samples: monitoring was stopped, or it ran without the device, in turns."""

@@ -37,7 +37,7 @@ from monitor.detection.potentials import Potential, Runs, stretches
 from monitor.detection.settings import DetectorSettings
 from monitor.detection.shape import measure
 
-_LESSON_FRAMES = 5
+_LESSON_FRAMES = 10
 _BLIND_S = (0.010, 0.003)
 """A potential must be received from this much before it, as a bridge that ends leaves a transient, to this much
 after it."""
@@ -53,7 +53,7 @@ _OVERLAP = 2.5
 _FRACTION = 0.1
 """Duration is measured where the energy exceeds this share of its peak: a third of the amplitude."""
 _MERGE_S = 0.008
-_PAST_S = 2.0
+_PAST_S = 3.5
 _DOUBLET_S = 0.11
 """Kleine 2012: a motor unit's second discharge comes after 10 to 110 ms."""
 _WAKE_S, _WAKE = 0.15, 0.2
@@ -200,10 +200,12 @@ class Detector:
         contact = self._contact_of(largest)
         self._contact.append(contact.astype(float))
         self._ticks.append(np.where(contact, self._hidden_by[:, None], float(_BAD_CONTACT)))
+        loud = bool((self._energy.last(y.shape[1]).max(axis=1) > self._threshold).any())
         for end in range(self._signal.end - y.shape[1] + self._frame, self._signal.end + 1, self._frame):
             self._heard += 1
             self._now = end
-            self._potentials += self._runs.feed(self._energy, end - self._frame, end, self._threshold)
+            if loud or self._runs.running:
+                self._potentials += self._runs.feed(self._energy, end - self._frame, end, self._threshold)
             self._prolong_marks()
             self._judge(end - self._reach)
             self._account(end - self._reach - self._longest - self._reach // 2)
