@@ -18,11 +18,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import asdict
+from datetime import tzinfo
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, Self, TextIO
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 from rich.console import Console
@@ -39,6 +41,11 @@ from firmware_interface.samples import Gap, GapReason, Sensor, Unit
 from monitor import config, lines
 from monitor.clock import HostClock
 from monitor.collector import Collector, Subject
+from monitor.correlation.bins import of_minutes
+from monitor.correlation.files import read_tallies, read_triggers
+from monitor.correlation.findings import Report
+from monitor.correlation.findings import correlate as correlated
+from monitor.correlation.triggers import Refusal
 from monitor.detection.events import Context, Twitch
 from monitor.live import READER_LEFT, Lines, Screen, View, hang_up
 from monitor.recording import read
@@ -51,6 +58,7 @@ _DEMO = "demo"
 _DEMO_ADDRESS = "F0:5C:1A:00:00:01"
 _DEMO_SITES = ("biceps", "triceps", "FCR", "FDI")
 _SCAN_S = 8.0
+_REFUSALS_SHOWN = 10
 _SIGN_OF_LIFE_NS = 10 * 10**9
 """A running session commits every second."""
 _DAY_NS = 86_400_000_000_000
@@ -218,6 +226,38 @@ def score(
             _print(lines.as_json(result.fields()))
         else:
             _print_table((str(result.sensor), ""), result.rows())
+
+
+@app.command()
+def correlate(
+    tallies: Annotated[Path | None, typer.Option(help="CSV of what was counted; else what is stored.")] = None,
+    triggers: Annotated[Path | None, typer.Option(help="CSV of what was logged.")] = None,
+    timezone: Annotated[str, typer.Option(help="Of the person's clock: Europe/Berlin. Else this computer's.")] = "",
+    questions: Annotated[str, typer.Option(help="Kinds to ask of, with commas; else all that were logged.")] = "",
+    config_file: ConfigFile = None,
+    data: DataDir = None,
+    json_lines: Json = False,
+) -> None:
+    """Relate twitches to logged triggers, and say when that cannot be told."""
+    now_ns = time.time_ns()
+    zone = _zone(timezone)
+    if triggers is None:
+        raise typer.BadParameter("triggers are not stored yet: name a CSV file", param_hint="--triggers")
+    refused: list[tuple[str, Refusal]] = []
+    if tallies is None:
+        with Archive.open(_readable(config_file, data)) as archive:
+            counted = of_minutes([minute for _, minute in archive.minutes(0, now_ns)])
+    else:
+        counted, lines_refused = read_tallies(tallies, now_ns * 1e-9)
+        refused += [(tallies.name, refusal) for refusal in lines_refused]
+    logged, lines_refused = read_triggers(triggers)
+    asked = [kind.strip() for kind in questions.split(",") if kind.strip()] or None
+    report = correlated(counted, logged, zone, now_ns * 1e-9, asked)
+    refused += [(triggers.name, refusal) for refusal in (*lines_refused, *report.method.refused)]
+    if json_lines:
+        _print(lines.as_json(_report_fields(report, refused)))
+    else:
+        _print_report(report, refused)
 
 
 @app.command()
@@ -457,6 +497,36 @@ def _since_ns(since: str, now_ns: int) -> int:
     if not match:
         raise typer.BadParameter(f"{since!r} is no duration: use 90s, 30min, 12h, 7d or all", param_hint="--since")
     return max(now_ns - round(float(match[1]) * _UNITS_NS[match[2]]), 0)
+
+
+def _zone(name: str) -> tzinfo | None:
+    """The clock of a place; this computer's where none is named."""
+    try:
+        return ZoneInfo(name) if name else None
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise typer.BadParameter(
+            f"{name!r} is no time zone: use a name like Europe/Berlin", param_hint="--timezone"
+        ) from None
+
+
+def _report_fields(report: Report, refused: Sequence[tuple[str, Refusal]]) -> lines.Fields:
+    told = [{"file": file, "line": refusal.place, "reason": refusal.reason} for file, refusal in refused]
+    method = asdict(report.method) | {"refused": told}
+    return {"findings": [finding.fields() for finding in report.findings], "method": method}
+
+
+def _print_report(report: Report, refused: Sequence[tuple[str, Refusal]]) -> None:
+    for file, refusal in refused[:_REFUSALS_SHOWN]:
+        _note(f"{file}: line {refusal.place} {refusal.reason}")
+    if len(refused) > _REFUSALS_SHOWN:
+        _note(f"and {len(refused) - _REFUSALS_SHOWN} more lines; --json names them all")
+    if not report.findings:
+        _note("nothing was logged that could be asked of")
+    for finding in report.findings:
+        _print(f"{finding.trigger} {finding.lag} ({finding.site}): {finding.verdict.replace('_', ' ')}")
+        for reason in finding.reasons:
+            _print(f"    {reason}")
+    _print(f"Adjusted for {', '.join(report.method.adjusted_for)}. {report.method.caution}")
 
 
 Missing = Mapping[tuple[int, GapReason], tuple[int, float]]
