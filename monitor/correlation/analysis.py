@@ -30,7 +30,7 @@ from monitor.correlation.bootstrap import (
     wild_score_p,
 )
 from monitor.correlation.exposure import LAG_CURVE, LEAD, Kernel
-from monitor.correlation.model import Counts, Fit, Matrix, Vector, fit
+from monitor.correlation.model import Counts, Fit, Matrix, Vector, fit, refit, with_spells
 from monitor.correlation.triggers import Question
 
 DRAWS = 999
@@ -193,7 +193,7 @@ class Analysis:
         columns = np.stack([self._exposure(question, window) for window in LAG_CURVE], axis=1)
         if not self._estimable(columns):
             return ()
-        fitted = fit(self._data, np.concatenate((self._columns_without(question), columns), axis=1), restricted)
+        fitted = refit(np.concatenate((self._columns_without(question), columns), axis=1), restricted)
         last = slice(fitted.centred.shape[1] - len(LAG_CURVE), None)
         errors = np.sqrt(np.diag(fitted.covariance)[last])
         if not fitted.converged or not (np.abs(fitted.coefficients[last]) < _LARGEST_LOG_RATIO).all():
@@ -268,7 +268,7 @@ class Analysis:
     @cached_property
     def joint(self) -> Fit:
         """All triggers at their default kernels."""
-        return fit(self._data, self._columns)
+        return with_spells(fit(self._data, self._columns))
 
     @cached_property
     def _signs(self) -> Signs:
@@ -295,7 +295,7 @@ class Analysis:
     def _inflation(self) -> tuple[Vector, Matrix]:
         """Variance inflation of each trigger by the others, and their correlations, given clock and groups."""
         null = self._null
-        partial = null.partial(self._exposures) * np.sqrt(null.weights)[:, None]
+        partial = null.partial(self._exposures)
         size = np.sqrt((partial**2).sum(axis=0))
         scaled = partial / np.where(size > 0, size, 1.0)
         relation = scaled.T @ scaled
@@ -332,7 +332,7 @@ class Analysis:
         """Without a question's column."""
         number = self.questions.index(question)
         if number not in self._restricted_fits:
-            self._restricted_fits[number] = fit(self._data, self._columns_without(question), self.joint)
+            self._restricted_fits[number] = refit(self._columns_without(question), self.joint)
         return self._restricted_fits[number]
 
     @cached_property
@@ -347,7 +347,7 @@ class Analysis:
         kept = np.bincount(stratum, bins.twitches)[stratum] > 0
         order = np.argsort(stratum[kept], kind="stable")
         labels = stratum[kept][order]
-        data = Counts(bins.twitches[kept][order], bins.hours[kept][order], labels, labels)
+        data = Counts(bins.twitches[kept][order], bins.hours[kept][order], labels, labels, labels * 0.0)
         fitted = fit(data, self._columns[kept][order], dispersion=0.0)
         return fitted.coefficients if fitted.converged else None
 
@@ -387,7 +387,7 @@ class Analysis:
         """The estimate of one more column."""
         if not self._estimable(exposure[:, None]):
             return None
-        fitted = fit(self._data, np.concatenate((columns, exposure[:, None]), axis=1), like)
+        fitted = refit(np.concatenate((columns, exposure[:, None]), axis=1), like)
         return self._estimate(fitted, -1)
 
     def _estimable(self, columns: Matrix) -> bool:

@@ -113,7 +113,7 @@ class Bins:
     @property
     def counts(self) -> Counts:
         """The outcome, for the regression."""
-        return Counts(self.twitches, self.hours, self.group, self.day)
+        return Counts(self.twitches, self.hours, self.group, self.day, self.number * (BIN_S / 3600))
 
     @property
     def days(self) -> int:
