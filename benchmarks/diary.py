@@ -47,6 +47,8 @@ class Person:
     """Share of entries that were never made."""
     reactive: tuple[str, ...] = ()
     """Kinds that are logged because of twitching, and do nothing."""
+    courses: int = 0
+    """Of a supplement, 5 to 9 days each, evenly spread, that does nothing."""
 
 
 TWELVE = (
@@ -89,7 +91,7 @@ def history(person: Person, seed: int) -> History:
         for kind in person.kinds
         for time_s in _logged(diary[kind], person, rng)
     ]
-    return History(_tallies(edges_s[:-1], share, twitches), triggers)
+    return History(_tallies(edges_s[:-1], share, twitches), [*triggers, *_courses(person, rng)])
 
 
 def _clock() -> Vector:
@@ -171,6 +173,16 @@ def _provoked(log_rate: Vector, share: Vector, rng: np.random.Generator) -> Vect
     chance *= 1.5 * len(share) / PER_DAY / chance.sum()
     places = np.flatnonzero(rng.random(len(share)) < chance)
     return np.asarray(FIRST_S + (places + 1) * float(BIN_S) + rng.uniform(0, 300, len(places)))
+
+
+def _courses(person: Person, rng: np.random.Generator) -> list[Trigger]:
+    apart = person.days / max(person.courses, 1)
+    firsts = [(number + rng.uniform(0.1, 0.35)) * apart for number in range(person.courses)]
+    lasts = [first + min(rng.uniform(5, 9), 0.6 * apart) for first in firsts]
+    return [
+        Trigger("supplement", FIRST_S + round(first) * 86400.0, FIRST_S + round(last) * 86400.0)
+        for first, last in zip(firsts, lasts, strict=True)
+    ]
 
 
 def _logged(times_s: Vector, person: Person, rng: np.random.Generator) -> Vector:

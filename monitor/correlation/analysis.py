@@ -141,7 +141,7 @@ class Analysis:
 
     def amount(self, question: Question) -> Amount:
         """What was seen of a trigger."""
-        exposed = self._exposure(question, question.kernel) > _EXPOSED
+        exposed = self._raw(question, question.kernel) > _EXPOSED
         on, off = (
             np.bincount(self.bins.slot[which], self.bins.hours[which], SLOTS) for which in (exposed, ~exposed)
         )
@@ -169,19 +169,20 @@ class Analysis:
 
     # Evidence
 
+    def estimate(self, question: Question) -> Estimate | None:
+        """At the default kernel; `None` where no rate ratio can be estimated."""
+        column = self._column(question)
+        return None if column is None else self._estimate(self.joint, column)
+
     def evidence(self, question: Question) -> Evidence | None:
         """`None` where no rate ratio can be estimated."""
-        column = self._column(question)
-        if column is None:
-            return None
-        default = self._estimate(self.joint, column)
+        default = self.estimate(question)
         if default is None:
             return None
         others = [self._with_kernel(question, kernel) for kernel in question.library]
-        known = [other for other in others if other is not None]
         # What cannot be estimated bets nothing: an e-value of 1.
         e = evidence.averaged(default.e, [1.0 if other is None else other.e for other in others])
-        return Evidence(default, e, tuple(other.log_rate_ratio for other in known))
+        return Evidence(default, e, tuple(other.log_rate_ratio for other in others if other is not None))
 
     def wild_p(self, question: Question) -> float:
         """Two-sided p at one look, by the wild score bootstrap over days."""
@@ -226,7 +227,8 @@ class Analysis:
         patterns = clock.by_day(question.kernel.exposure(question.episodes, clock.edges_s))
         days, of_row = np.unique(self.bins.day, return_inverse=True)
         worn = patterns[days - clock.day[0]]
-        return day_permutation_p(self._restricted(question), worn, of_row, self.bins.slot, SEED)
+        unusual = worn - worn.mean(axis=0)
+        return day_permutation_p(self._restricted(question), unusual, of_row, self.bins.slot, SEED)
 
     def _crossover_agrees(self, question: Question) -> bool | None:
         """Whether a case-crossover, hour by fortnight, points the same way."""
@@ -348,7 +350,7 @@ class Analysis:
         order = np.argsort(stratum[kept], kind="stable")
         labels = stratum[kept][order]
         data = Counts(bins.twitches[kept][order], bins.hours[kept][order], labels, labels, labels * 0.0)
-        fitted = fit(data, self._columns[kept][order], dispersion=0.0)
+        fitted = fit(data, self._columns[kept][order], 0.0)
         return fitted.coefficients if fitted.converged else None
 
     @cached_property
@@ -365,8 +367,17 @@ class Analysis:
 
     # Columns
 
-    def _exposure(self, question: Question, kernel: Kernel) -> Vector:
+    def _raw(self, question: Question, kernel: Kernel) -> Vector:
         return kernel.exposure(question.episodes, self.bins.clock.edges_s)[self._place]
+
+    def _exposure(self, question: Question, kernel: Kernel) -> Vector:
+        """Less its mean at that time of the clock, so that no shape of the day, however steep, can feign a link."""
+        return self._less_habit(self._raw(question, kernel))
+
+    def _less_habit(self, exposure: Vector) -> Vector:
+        slot, hours = self.bins.slot, self.bins.hours
+        usual = np.bincount(slot, hours * exposure, SLOTS) / np.maximum(np.bincount(slot, hours, SLOTS), 1e-9)
+        return np.asarray(exposure - usual[slot])
 
     def _column(self, question: Question) -> int | None:
         """Where a question stands in the joint fit."""

@@ -50,6 +50,7 @@ MATTERS = 1.5
 """The rate ratio that `no_sign` excludes."""
 LEAD_P = 0.10
 CHECK_P = 0.05
+_LOGGED_FOR_TWITCHING = "the rate had changed before it was logged: it may have been logged for the twitching"
 
 
 class Verdict(StrEnum):
@@ -203,16 +204,20 @@ def judged(bins: Bins, modelled: Sequence[Question], wanted: Sequence[str], site
 
 def judged_fast(analysis: Analysis, question: Question, site: str) -> Judged:
     """A question about hours, with all its checks."""
-    base = weighed(analysis, question, site)
-    if base.evidence is None:
-        return base
-    checks = analysis.checks(question)
+    return with_checks(analysis, weighed(analysis, question, site))
+
+
+def with_checks(analysis: Analysis, judged: Judged) -> Judged:
+    """The same with all that could speak against a link, and a curve."""
+    if judged.evidence is None:
+        return judged
+    checks = analysis.checks(judged.question)
     return replace(
-        base,
-        p=analysis.wild_p(question),
+        judged,
+        p=analysis.wild_p(judged.question),
         checks=checks,
         failed=tuple(_failed(checks)),
-        lag_curve=analysis.lag_curve(question),
+        lag_curve=analysis.lag_curve(judged.question),
     )
 
 
@@ -273,7 +278,7 @@ def _unmet(amount: Amount) -> Iterator[str]:
 
 def _failed(checks: Checks) -> Iterator[str]:
     if checks.lead_p is not None and checks.lead_p <= LEAD_P:
-        yield "the rate had changed before it was logged: it may have been logged for the twitching"
+        yield _LOGGED_FOR_TWITCHING
     if checks.permutation_p is not None and checks.permutation_p > CHECK_P:
         yield "other days would have shown as much, by permutation of days"
     if checks.crossover_agrees is False:
@@ -292,14 +297,14 @@ def _verdicts(family: Sequence[Judged]) -> list[Finding]:
 
 
 def verdict(judged: Judged, *, among: bool) -> Verdict:
-    """What is said; `among` is whether it passes e-BH among the questions."""
+    """What is said of a question with its checks; `among` is whether it passes e-BH among the questions."""
     if judged.unmet or judged.evidence is None:
         return Verdict.CANNOT_TELL
     if among and not judged.failed:
         return Verdict.LINKED
     if among or judged.e >= evidence.STRONG:
         return Verdict.POSSIBLE
-    if _excluded(judged.evidence) and not _reactive(judged):
+    if leaves_no_room(judged.evidence) and not _reactive(judged):
         return Verdict.NO_SIGN
     return Verdict.CANNOT_TELL
 
@@ -333,7 +338,7 @@ def finding(judged: Judged, *, among: bool) -> Finding:
     )
 
 
-def _excluded(found: Evidence) -> bool:
+def leaves_no_room(found: Evidence) -> bool:
     """Whether the default kernel leaves no room for a ratio that matters, and no other kernel points at one."""
     low, high = found.estimate.always_valid
     limit = math.log(MATTERS)
@@ -359,8 +364,10 @@ def _reasons(judged: Judged, said: Verdict, *, among: bool) -> Iterator[str]:
         yield _said(question, found, said)
         if said is Verdict.POSSIBLE and not among:
             yield "not strong enough for as many questions as were asked"
-        if said in (Verdict.POSSIBLE, Verdict.CANNOT_TELL):
+        if said is Verdict.POSSIBLE:
             yield from judged.failed
+        if said is Verdict.CANNOT_TELL and _reactive(judged):
+            yield _LOGGED_FOR_TWITCHING
     if found is not None and said in (Verdict.POSSIBLE, Verdict.CANNOT_TELL):
         yield from _more(judged, found.estimate)
     if question.left_out:
