@@ -1,4 +1,4 @@
-"""Findings about people whose truth is known, and what naive methods find of them: the table of docs/correlation.md.
+"""Findings about people whose truth is known, and what naive methods find: the table of docs/correlation.md.
 
     python -m benchmarks.correlation [--people N] [--only ROW ...] [--json FILE]
 
@@ -60,7 +60,9 @@ class Row:
     """Whether each person is looked at 16 times."""
 
 
-def share(name: str, hits: int, trials: int, target: str = "", met: Callable[[float], bool] | None = None) -> Figure:
+def share(
+    name: str, hits: int, trials: int, target: str = "", met: Callable[[float], bool] | None = None
+) -> Figure:
     """A share of trials; the target is met where the point is."""
     value = hits / max(trials, 1)
     return Figure(name, value, trials, wilson(hits, trials), target, met(value) if met else None)
@@ -114,11 +116,15 @@ def one_look(people: int) -> Iterator[Figure]:
                         errors.append(found.log_rate_ratio - float(truth))
         for name, hit in naive(analysis):
             rejected[name].append(hit)
-    limits = {"tea": ("clock", 0.06), "sugar": ("coffee", 0.065), "random": ("chance", 0.06)}
-    for kind, (what, limit) in limits.items():
+    nulls = {
+        "tea": ("locked to the clock", 0.06),
+        "sugar": ("riding on coffee", 0.065),
+        "random": ("at random", 0.06),
+    }
+    for kind, (what, limit) in nulls.items():
         hits = rejected[kind]
-        name = f"type I at 5 %, null locked to {what}" if kind != "sugar" else "type I at 5 %, null riding on coffee"
-        yield share(name, sum(hits), len(hits), f"<= {limit}", lambda value, limit=limit: value <= limit)
+        met = sum(hits) <= limit * len(hits)
+        yield replace(share(f"type I at 5 %, null {what}", sum(hits), len(hits), f"<= {limit}"), met=met)
     yield share("power at one look, p <= .05, 1.5", sum(rejected[EFFECT]), len(rejected[EFFECT]))
     for name, hits in rejected.items():
         if ":" in name:

@@ -52,7 +52,8 @@ class Person:
 
 
 TWELVE = (
-    "caffeine", "tea", "sugar", "random", "fluids", "alcohol", "screen", "snack", "chocolate", "spice", "walk", "call",
+    "caffeine", "tea", "sugar", "random", "fluids", "alcohol",
+    "screen", "snack", "chocolate", "spice", "walk", "call",
 )  # fmt: skip
 
 
@@ -76,7 +77,8 @@ def history(person: Person, seed: int) -> History:
     bins = person.days * PER_DAY
     edges_s = FIRST_S + np.arange(bins + 1.0) * BIN_S
     diary = _diary(person.kinds, person.days, rng)
-    log_rate = np.log(person.per_hour * BIN_S / 3600) + _clock() [np.arange(bins) % PER_DAY] + _noise(person.days, rng)
+    hourly = np.log(person.per_hour * BIN_S / 3600)
+    log_rate = hourly + np.tile(_clock(), person.days) + _noise(person.days, rng)
     for kind, ratio in person.rate_ratios.items():
         times_s = diary[kind]
         episodes = Episodes(times_s, times_s, np.ones(len(times_s)))

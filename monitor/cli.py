@@ -232,7 +232,7 @@ def score(
 def correlate(
     tallies: Annotated[Path | None, typer.Option(help="CSV of what was counted; else what is stored.")] = None,
     triggers: Annotated[Path | None, typer.Option(help="CSV of what was logged.")] = None,
-    timezone: Annotated[str, typer.Option(help="Of the person's clock: Europe/Berlin. Else this computer's.")] = "",
+    timezone: Annotated[str, typer.Option(help="Of the person: Europe/Berlin; else this computer's.")] = "",
     questions: Annotated[str, typer.Option(help="Kinds to ask of, with commas; else all that were logged.")] = "",
     config_file: ConfigFile = None,
     data: DataDir = None,

@@ -4,5 +4,5 @@
                       ├─► analysis (model, bootstrap, evidence) ─► findings
     triggers ─► questions (catalogue, exposure)
 
-Rules: all is pure but `files`. The same input gives the same answer, bit for bit. Time and seeds come in with the data.
+Rules: all is pure but `files`. The same input gives the same answer, bit for bit; time comes in with the data.
 """

@@ -349,7 +349,7 @@ class Analysis:
         kept = np.bincount(stratum, bins.twitches)[stratum] > 0
         order = np.argsort(stratum[kept], kind="stable")
         labels = stratum[kept][order]
-        data = Counts(bins.twitches[kept][order], bins.hours[kept][order], labels, labels, labels * 0.0)
+        data = Counts(bins.twitches[kept][order], bins.hours[kept][order], labels, labels, np.zeros(len(labels)))
         fitted = fit(data, self._columns[kept][order], 0.0)
         return fitted.coefficients if fitted.converged else None
 
@@ -371,7 +371,7 @@ class Analysis:
         return kernel.exposure(question.episodes, self.bins.clock.edges_s)[self._place]
 
     def _exposure(self, question: Question, kernel: Kernel) -> Vector:
-        """Less its mean at that time of the clock, so that no shape of the day, however steep, can feign a link."""
+        """Less its mean at that time of the clock, so that no shape of the day can feign a link."""
         return self._less_habit(self._raw(question, kernel))
 
     def _less_habit(self, exposure: Vector) -> Vector:
@@ -384,7 +384,7 @@ class Analysis:
         number = self.questions.index(question)
         if number not in self._modelled:
             return None
-        return self._covariates.shape[1] + self._modelled.index(number)
+        return int(self._covariates.shape[1]) + self._modelled.index(number)
 
     def _columns_without(self, question: Question) -> Matrix:
         column = self._column(question)

@@ -2,7 +2,7 @@
 
 Rules:
 
-* The denominator is analysable time, not clock time and not worn time. A bin with less than a fifth of it is left out.
+* The denominator is analysable time, not clock time and not worn time. A bin with less than a fifth is left out.
 * A day goes from 04:00 to 04:00 on the person's clock, so that a night out belongs to its evening.
 * A group is one site on one day in one donning of the electrodes: its level says nothing of triggers. A group
   without a single twitch says nothing at all and is left out.
@@ -26,7 +26,7 @@ BIN_S = 900
 SLOTS = 96
 """Bins a day; on the day of 25 hours two bins share a slot."""
 HARMONICS = 4
-"""Of 24 h. With 2, a null locked to the clock is 'found' in .16 of histories, with 3 and 4 in .04 (statistics, 1.7)."""
+"""Of 24 h. With 2, a null locked to the clock was 'found' in .16 of simulated histories, with 3 and 4 in .04."""
 _LEAST_SHARE = 0.2
 _DAY_S = 86400
 _DAY_BEGINS_S = 4 * 3600
@@ -53,8 +53,8 @@ class Tallies:
     def __len__(self) -> int:
         return len(self.start_s)
 
-    def chosen(self, which: NDArray[np.bool_]) -> Tallies:
-        """Those of them that a mask of shape (n,) names."""
+    def chosen(self, which: NDArray[np.bool_] | Index) -> Tallies:
+        """Those of them that a mask of shape (n,), or places in a new order, name."""
         return Tallies(
             self.start_s[which],
             self.duration_s[which],
@@ -113,7 +113,7 @@ class Bins:
     @property
     def counts(self) -> Counts:
         """The outcome, for the regression."""
-        return Counts(self.twitches, self.hours, self.group, self.day, self.number * (BIN_S / 3600))
+        return Counts(self.twitches, self.hours, self.group, self.day, self.number / (3600 / BIN_S))
 
     @property
     def days(self) -> int:

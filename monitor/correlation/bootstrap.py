@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.correlation.model import Fit, Index, Vector
+from monitor.correlation.model import Fit, Index, Matrix, Vector
 
 Signs = NDArray[np.float64]
 """Shape (draws, days), +1 or −1."""
@@ -40,10 +40,10 @@ def simultaneous_quantile(fitted: Fit, columns: slice, draws: Signs) -> float:
     return float(np.quantile(largest, 0.95))
 
 
-def day_permutation_p(restricted: Fit, patterns: NDArray[np.float64], days: Index, slots: Index, seed: int) -> float:
+def day_permutation_p(restricted: Fit, patterns: Matrix, days: Index, slots: Index, seed: int) -> float:
     """Two-sided p of a trigger's whole-day patterns, exchanged between days.
 
-    What the clock, other triggers and the days' levels say stays as it is; only which day had which pattern changes.
+    What the clock, other triggers and the days' levels say stays; only which day had which pattern changes.
 
     Args:
         restricted: a fit without the trigger.

@@ -20,9 +20,9 @@ from monitor.correlation.exposure import After, Bateman, During, Kernel, Release
 
 DRUG_NOTE: Final = "Do not change a dose because of this."
 EMERGENCY: Final = (
-    "Nothing is computed for pesticides or nerve agents: this can be an emergency. With sweating, drooling, tears, "
-    "vomiting, diarrhoea, small pupils, wheezing, weakness, confusion, a seizure or trouble breathing call the "
-    "emergency number or a poison centre now."
+    "Nothing is computed for pesticides or nerve agents: this can be an emergency. With sweating, drooling, "
+    "tears, vomiting, diarrhoea, small pupils, wheezing, weakness, confusion, a seizure or trouble breathing call "
+    "the emergency number or a poison centre now."
 )
 
 
@@ -92,10 +92,9 @@ class Entry:
 
 
 _HOURS = (Window(0.0, 1.0), Window(0.5, 3.0), Window(3.0, 8.0))
-_DAY = (During(),)
 _NO_SOURCE = "no lag was found in the literature; ours by choice"
 _CAFFEINE = Bateman(5.0, 0.25)
-_LABEL = "NLM list of causes"
+_LABEL = "listed by the US National Library of Medicine"
 
 ENTRIES: Final = (
     Entry(
@@ -146,8 +145,8 @@ ENTRIES: Final = (
         note="Tingling round the mouth, cramps of the hands or a tight throat: see a doctor now.",
     ),
     Entry(
-        "vitamin_d", "vitamin D", Form.SLOW, "IU", During(), (), Direction.LESS, Evidence.LISTED, "by way of calcium",
-        drug=True,
+        "vitamin_d", "vitamin D", Form.SLOW, "IU", During(), (), Direction.LESS, Evidence.LISTED,
+        "by way of calcium", drug=True,
     ),
     Entry(
         "diuretic", "diuretic", Form.SLOW, "mg", During(), (), Direction.MORE, Evidence.MECHANISM,
@@ -169,15 +168,21 @@ ENTRIES: Final = (
         "benzodiazepine_reduction", "benzodiazepine reduced or stopped", Form.REDUCTION, "mg", Window(24.0, 336.0),
         (), Direction.MORE, Evidence.MECHANISM, "FDA boxed warning, 2020-09-23", drug=True,
         derived_from="benzodiazepine",
-        note="Stopping at once can bring seizures. A seizure, hallucinations or confusion: call the emergency number.",
+        note="Stopping at once can bring seizures. Seizure, hallucination, confusion: call the emergency number.",
     ),
     Entry(
         "organophosphate", "pesticide or nerve agent", Form.EMERGENCY, "", During(), (), Direction.MORE,
         Evidence.MECHANISM, "nicotinic sign: textbooks of toxicology", note=EMERGENCY,
     ),
     Entry("diet", "diet", Form.SLOW, "", During(), (), Direction.OPEN, Evidence.NONE, _NO_SOURCE),
-    Entry("supplement", "supplement", Form.SLOW, "mg", During(), (), Direction.OPEN, Evidence.NONE, _NO_SOURCE, True),
-    Entry("medication", "medication", Form.SLOW, "mg", During(), (), Direction.OPEN, Evidence.NONE, _NO_SOURCE, True),
+    Entry(
+        "supplement", "supplement", Form.SLOW, "mg", During(), (), Direction.OPEN, Evidence.NONE, _NO_SOURCE,
+        drug=True,
+    ),
+    Entry(
+        "medication", "medication", Form.SLOW, "mg", During(), (), Direction.OPEN, Evidence.NONE, _NO_SOURCE,
+        drug=True,
+    ),
     *(
         Entry(id_, name, Form.TEST, "", During(), (), Direction.OPEN, Evidence.NONE, "")
         for id_, name in (
@@ -205,18 +210,20 @@ ENTRIES: Final = (
 CATALOGUE: Final = MappingProxyType({entry.id: entry for entry in ENTRIES})
 """By id."""
 
-SITES: Final = MappingProxyType({
-    "eye": "orbicularis oculi, below the outer corner",
-    "face": "zygomaticus major or mentalis",
-    "tongue": "under the chin, on the digastric: the tongue itself is not reached from the skin",
-    "arm": "biceps brachii, middle of the belly",
-    "forearm": "flexor carpi radialis, upper third",
-    "hand": "first dorsal interosseous, between thumb and index",
-    "thigh": "vastus medialis, a hand above the knee",
-    "calf": "gastrocnemius medialis, middle of the belly",
-    "shin": "tibialis anterior, upper third",
-    "foot": "abductor hallucis, inner edge of the sole",
-})
+SITES: Final = MappingProxyType(
+    {
+        "eye": "orbicularis oculi, below the outer corner",
+        "face": "zygomaticus major or mentalis",
+        "tongue": "under the chin, on the digastric: the tongue itself is not reached from the skin",
+        "arm": "biceps brachii, middle of the belly",
+        "forearm": "flexor carpi radialis, upper third",
+        "hand": "first dorsal interosseous, between thumb and index",
+        "thigh": "vastus medialis, a hand above the knee",
+        "calf": "gastrocnemius medialis, middle of the belly",
+        "shin": "tibialis anterior, upper third",
+        "foot": "abductor hallucis, inner edge of the sole",
+    }
+)
 """Where people feel twitches, and where electrodes go for it."""
 
 

@@ -3,8 +3,8 @@
     estimate, standard error ─► e-value ─┬─ mean over a kernel library ─► e-BH over the questions
                              └─► interval that holds at every look
 
-An e-value is a bet against "no link": if there is none, its mean is at most 1, so it ever reaches 20 in at most one
-of 20 histories (Ville 1939). Means of e-values are e-values, hence a kernel library costs no correction.
+An e-value is a bet against "no link": if there is none, its mean is at most 1, so it ever reaches 20 in at most
+one of 20 histories (Ville 1939). Means of e-values are e-values, hence a kernel library costs no correction.
 
 It is valid for many days (the variance is estimated), not exactly; `benchmarks.correlation` measures it.
 """
@@ -18,7 +18,7 @@ import numpy as np
 from scipy import special
 
 PRIOR_SD = 0.5
-"""Of the log rate ratio under the alternative; sets for which effects the bet is best: rate ratios of 1.3 to 2.5."""
+"""Of the log rate ratio under the alternative; sets where the bet is best: rate ratios of 1.3 to 2.5."""
 STRONG = 20.0
 """1 / 0.05."""
 FALSE_DISCOVERY_RATE = 0.10

@@ -7,8 +7,8 @@
 
 Rules:
 
-* A gate asks whether there is enough to say anything; unmet, nothing is said. A check asks what else could have made
-  a link; failed, a link is no more than possible.
+* A gate asks whether there is enough to say anything; unmet, nothing is said. A check asks what else could have
+  made a link; failed, a link is no more than possible.
 * A link is never called more than a link: this is observation, not experiment.
 * A number that cannot be estimated is absent. It is never 0, 1 or infinite instead.
 """
@@ -233,7 +233,10 @@ def weighed(analysis: Analysis, question: Question, site: str) -> Judged:
         return Judged(question, site, amount, None, unmet=(*unmet, told))
     found = analysis.evidence(question)
     if found is None:
-        unmet = (*unmet, "no rate ratio can be estimated: in the time in question nothing varies, or nothing twitched")
+        unmet = (
+            *unmet,
+            "no rate ratio can be estimated: at the time in question nothing varies, or nothing twitched",
+        )
     return Judged(question, site, amount, found, unmet=unmet)
 
 
@@ -256,7 +259,7 @@ def _judged_slow(analysis: Analysis, question: Question, site: str) -> Judged:
         unmet.append(f"{on} days with it and {off} without; {LEAST_DAYS_OF_EACH} of each are needed")
     found = None if unmet else course(level, of_days)
     if found is None:
-        return Judged(question, site, amount, None, unmet=tuple(unmet or ["days with and without it do not differ"]))
+        return Judged(question, site, amount, None, unmet=tuple(unmet or ["there is nothing to compare"]))
     estimate = Estimate(found.log_rate_ratio, found.standard_error, found.degrees)
     failed = () if found.p <= CHECK_P else ("other days would have shown as much, by circular shift",)
     return Judged(question, site, amount, Evidence(estimate, estimate.e, ()), found.p, failed=failed)

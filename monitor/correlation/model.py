@@ -1,4 +1,4 @@
-"""Counts of twitches as a negative binomial regression with absorbed group effects, and its day-clustered variance.
+"""Counts of twitches as a negative binomial regression with absorbed group effects, and its variance by day.
 
     y ~ NB2(μ, α),  Var y = μ + α μ²,   log μ = log hours + δ(group) + X β
 
@@ -332,7 +332,7 @@ def _lagged(fitted: Fit) -> tuple[Vector, Vector, Vector]:
         sums += np.bincount(lag[near] - 1, (left[apart:] * left[:-apart])[same][near], _LAGS)
         weights += np.bincount(lag[near] - 1, (fitted.mean[apart:] * fitted.mean[:-apart])[same][near], _LAGS)
     seen = weights > 0
-    lags_h = (np.arange(_LAGS) + 1) * _LAG_H
+    lags_h = np.arange(1.0, _LAGS + 1) * _LAG_H
     return sums[seen] / weights[seen], lags_h[seen], weights[seen] / max(float(weights.sum()), 1e-300)
 
 

@@ -45,7 +45,7 @@ def course(level: Vector, state: Vector) -> Course | None:
     """Compare days with and without; `None` where they do not differ or switches are too few.
 
     Args:
-        level: log of twitches over what clock and other triggers foresee, shape (calendar days,); NaN where unworn.
+        level: log of twitches over what clock and others foresee, shape (calendar days,); NaN where unworn.
         state: share of each calendar day that the trigger was on, shape (calendar days,).
     """
     worn = np.isfinite(level)
