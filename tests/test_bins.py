@@ -105,7 +105,9 @@ def test_nothing_is_no_bins():
 
 
 def test_stored_minutes():
-    found = of_minutes([Minute("calf", round(NOON * 1e9), 60.0, 50.0, 3), Minute("arm", round(NOON * 1e9), 60.0, 0.0, 0)])
+    found = of_minutes(
+        [Minute("calf", round(NOON * 1e9), 60.0, 50.0, 3), Minute("arm", round(NOON * 1e9), 60.0, 0.0, 0)]
+    )
     assert found.sites == ("arm", "calf")
     assert found.site.tolist() == [1, 0]
     assert found.twitches.tolist() == [3, 0]

@@ -7,16 +7,53 @@ import pytest
 
 from monitor.correlation.catalogue import CATALOGUE, DRUG_NOTE, ENTRIES, SITES, Form, entry
 
-NAMED_BY_THE_USER = """
-    stress caffeine caffeine_reduction sleep exercise dehydration fluids magnesium calcium vitamin_d diuretic
-    corticosteroid estrogen benzodiazepine_reduction organophosphate cold alcohol illness diet supplement medication
-    emg nerve_conduction biopsy blood_test reflex_test als motor_neuron_disease multiple_sclerosis
-    cervical_spondylosis nerve_injury head_injury muscle_tightness
-""".split()
-DRUGS = """
-    diuretic corticosteroid estrogen benzodiazepine benzodiazepine_reduction medication supplement magnesium calcium
-    vitamin_d
-""".split()
+NAMED_BY_THE_USER = [
+    "stress",
+    "caffeine",
+    "caffeine_reduction",
+    "sleep",
+    "exercise",
+    "dehydration",
+    "fluids",
+    "magnesium",
+    "calcium",
+    "vitamin_d",
+    "diuretic",
+    "corticosteroid",
+    "estrogen",
+    "benzodiazepine_reduction",
+    "organophosphate",
+    "cold",
+    "alcohol",
+    "illness",
+    "diet",
+    "supplement",
+    "medication",
+    "emg",
+    "nerve_conduction",
+    "biopsy",
+    "blood_test",
+    "reflex_test",
+    "als",
+    "motor_neuron_disease",
+    "multiple_sclerosis",
+    "cervical_spondylosis",
+    "nerve_injury",
+    "head_injury",
+    "muscle_tightness",
+]
+DRUGS = [
+    "diuretic",
+    "corticosteroid",
+    "estrogen",
+    "benzodiazepine",
+    "benzodiazepine_reduction",
+    "medication",
+    "supplement",
+    "magnesium",
+    "calcium",
+    "vitamin_d",
+]
 
 
 @pytest.mark.parametrize("kind", NAMED_BY_THE_USER)

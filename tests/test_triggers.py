@@ -77,7 +77,11 @@ def test_amounts_are_in_typical_doses():
 
 
 def test_what_was_logged_for_the_twitching_is_kept_apart():
-    log = [Trigger("tea", 1.0, reactive=Reactive.YES), Trigger("tea", 2.0), Trigger("tea", 3.0, reactive=Reactive.NO)]
+    log = [
+        Trigger("tea", 1.0, reactive=Reactive.YES),
+        Trigger("tea", 2.0),
+        Trigger("tea", 3.0, reactive=Reactive.NO),
+    ]
     (question,) = questions(log, "tea", NOW)
     assert (len(question.episodes), len(question.reactive)) == (2, 1)
 

@@ -4,8 +4,8 @@
 
 Rules:
 
-* Only what is of low risk and freely chosen. Drugs, supplements and all that is not listed as low risk are refused:
-  stopping some of them is dangerous.
+* Only what is of low risk and freely chosen. Drugs, supplements and all that is not listed as low risk are
+  refused: stopping some of them is dangerous.
 * Days come in pairs, one of each arm, in an order drawn by lot: drift and weekdays hit both alike.
 * The whole schedule is drawn before the first day from a secret; its fingerprint is told at once, the days one by
   one. At the end the secret shows that nothing was changed.
