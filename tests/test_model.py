@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 
-from monitor.correlation.model import Counts, fit, refit, with_spells
+from monitor.correlation.model import Counts, extended, fit, reduced, with_spells
 
 
 def data(seed=1, days=20, rows=40, columns=3, spells=0.0):
@@ -96,10 +96,12 @@ def test_independent_rows_get_hardly_any_spells():
     np.testing.assert_allclose(weighed.coefficients, alone.coefficients, atol=0.02)
 
 
-def test_refit_with_the_same_columns_stays():
+def test_a_column_less_and_again_is_the_same():
     rows, x = data(spells=0.3)
     once = with_spells(fit(rows, x))
-    np.testing.assert_allclose(refit(x, once).coefficients, once.coefficients, atol=1e-3)
+    again = extended(reduced(once, 2), x[:, 2:])
+    np.testing.assert_allclose(again.coefficients, once.coefficients, atol=1e-3)
+    np.testing.assert_allclose(again.covariance, once.covariance, rtol=1e-2)
 
 
 def test_columns_that_say_the_same_share_their_effect():

@@ -30,7 +30,7 @@ from monitor.correlation.bootstrap import (
     wild_score_p,
 )
 from monitor.correlation.exposure import LAG_CURVE, LEAD, Kernel
-from monitor.correlation.model import Counts, Fit, Matrix, Vector, fit, refit, with_spells
+from monitor.correlation.model import Counts, Fit, Matrix, Vector, extended, fit, reduced, with_spells
 from monitor.correlation.triggers import Question
 
 DRAWS = 999
@@ -194,7 +194,7 @@ class Analysis:
         columns = np.stack([self._exposure(question, window) for window in LAG_CURVE], axis=1)
         if not self._estimable(columns):
             return ()
-        fitted = refit(np.concatenate((self._columns_without(question), columns), axis=1), restricted)
+        fitted = extended(restricted, columns)
         last = slice(fitted.centred.shape[1] - len(LAG_CURVE), None)
         errors = np.sqrt(np.diag(fitted.covariance)[last])
         if not fitted.converged or not (np.abs(fitted.coefficients[last]) < _LARGEST_LOG_RATIO).all():
@@ -219,7 +219,7 @@ class Analysis:
     def lead_p(self, question: Question) -> float | None:
         """p of the 2 h before a trigger, in which it cannot have acted."""
         before = replace(question, library=(), kernel=LEAD)
-        estimate = self._with_column(self._columns, self._exposure(before, LEAD), self.joint)
+        estimate = self._with_column(self.joint, self._exposure(before, LEAD))
         return None if estimate is None else estimate.p
 
     def _permutation_p(self, question: Question) -> float:
@@ -334,7 +334,8 @@ class Analysis:
         """Without a question's column."""
         number = self.questions.index(question)
         if number not in self._restricted_fits:
-            self._restricted_fits[number] = refit(self._columns_without(question), self.joint)
+            column = self._column(question)
+            self._restricted_fits[number] = self.joint if column is None else reduced(self.joint, column)
         return self._restricted_fits[number]
 
     @cached_property
@@ -386,20 +387,14 @@ class Analysis:
             return None
         return int(self._covariates.shape[1]) + self._modelled.index(number)
 
-    def _columns_without(self, question: Question) -> Matrix:
-        column = self._column(question)
-        return self._columns if column is None else np.delete(self._columns, column, axis=1)
-
     def _with_kernel(self, question: Question, kernel: Kernel) -> Estimate | None:
-        exposure = self._exposure(question, kernel)
-        return self._with_column(self._columns_without(question), exposure, self._restricted(question))
+        return self._with_column(self._restricted(question), self._exposure(question, kernel))
 
-    def _with_column(self, columns: Matrix, exposure: Vector, like: Fit) -> Estimate | None:
+    def _with_column(self, like: Fit, exposure: Vector) -> Estimate | None:
         """The estimate of one more column."""
         if not self._estimable(exposure[:, None]):
             return None
-        fitted = refit(np.concatenate((columns, exposure[:, None]), axis=1), like)
-        return self._estimate(fitted, -1)
+        return self._estimate(extended(like, exposure[:, None]), -1)
 
     def _estimable(self, columns: Matrix) -> bool:
         """Whether each column varies within the groups of three days at least."""
