@@ -45,7 +45,7 @@ from monitor.correlation.bins import of_minutes
 from monitor.correlation.files import read_tallies, read_triggers
 from monitor.correlation.findings import Report
 from monitor.correlation.findings import correlate as correlated
-from monitor.correlation.triggers import Refusal
+from monitor.correlation.triggers import Refusal, kind_of
 from monitor.detection.events import Context, Twitch
 from monitor.live import READER_LEFT, Lines, Screen, View, hang_up
 from monitor.recording import read
@@ -251,7 +251,7 @@ def correlate(
         counted, lines_refused = read_tallies(tallies, now_ns * 1e-9)
         refused += [(tallies.name, refusal) for refusal in lines_refused]
     logged, lines_refused = read_triggers(triggers)
-    asked = [kind.strip() for kind in questions.split(",") if kind.strip()] or None
+    asked = [kind_of(text) for text in questions.split(",") if text.strip()] or None
     report = correlated(counted, logged, zone, now_ns * 1e-9, asked)
     refused += [(triggers.name, refusal) for refusal in (*lines_refused, *report.method.refused)]
     if json_lines:

@@ -242,6 +242,33 @@ def test_history_and_tests_are_no_triggers():
     assert "not a trigger" in found.reasons[0]
 
 
+@pytest.mark.parametrize("seed", range(24))
+def test_whatever_comes_in_an_answer_comes_out(seed):
+    """Few days, few lines, extreme counts, gaps, any log: verdicts, JSON without nan, no warning."""
+    rng = np.random.default_rng(seed)
+    days, kept = int(rng.integers(1, 40)), float(rng.choice([0.01, 0.1, 1.0]))
+    tallies = LIVED.until(days).tallies
+    tallies = tallies.chosen(rng.random(len(tallies)) < kept)
+    tallies = replace(
+        tallies,
+        twitches=tallies.twitches * rng.choice([0, 1, 1, 1000], len(tallies)),
+        session=rng.integers(0, 3, len(tallies)),
+        activity=np.where(rng.random(len(tallies)) < 0.5, rng.normal(size=len(tallies)), np.nan),
+        artefacts=rng.poisson(0.1, len(tallies)).astype(float),
+    )
+    kinds = ["tea", "stress", "medication", "caffeine", "caffeine_reduction", "sleep_loss", "organophosphate"]
+    log = []
+    for place in range(int(rng.integers(0, 120))):
+        start_s = FIRST_S + rng.uniform(-2, days + 2) * DAY
+        end_s = start_s + rng.exponential(DAY / 2) if rng.random() < 0.4 else None
+        dose = float(rng.choice([0, 50, 1e6])) if rng.random() < 0.5 else None
+        log.append(Trigger(str(rng.choice(kinds)), start_s, end_s, dose, rng.choice(list(Reactive)), place=place))
+    report = correlate(tallies, log, UTC, NOW, [*kinds, "never logged"])
+    text = json.dumps([each.fields() for each in report.findings], allow_nan=False)
+    assert {found["trigger"] for found in json.loads(text)} == {*kinds, "never logged"}
+    assert all(each.reasons for each in report.findings)
+
+
 # Slow triggers
 
 

@@ -40,6 +40,7 @@ _UNSOLVABLE_VIF = 100.0
 _SAME_EPISODE_S = 1800.0
 _SAME_SHARE = 0.8
 _EXPOSED = 0.05
+_NO_VARIANCE = 1e-6
 _STRATUM_DAYS = 14
 _LARGEST_LOG_RATIO = 6.0
 """A rate ratio of 400 is not an effect but an exposure without a single twitch, or nothing but."""
@@ -83,9 +84,11 @@ class Amount:
     days: int
     """On which anything could be analysed."""
     analysable_h: float
+    """Of all sites."""
     exposed_h: float
+    """Of a site, on average."""
     matched_h: float
-    """Unexposed, at the clock hours of the exposed, at most as long as these."""
+    """Unexposed, at the clock hours of the exposed, at most as long as these; of a site, on average."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +145,8 @@ class Analysis:
     def amount(self, question: Question) -> Amount:
         """What was seen of a trigger."""
         exposed = self._raw(question, question.kernel) > _EXPOSED
-        on, off = (
-            np.bincount(self.bins.slot[which], self.bins.hours[which], SLOTS) for which in (exposed, ~exposed)
-        )
+        hours = self.bins.hours / max(len(set(self.bins.site.tolist())), 1)
+        on, off = (np.bincount(self.bins.slot[which], hours[which], SLOTS) for which in (exposed, ~exposed))
         return Amount(
             self._episodes_seen(question, exposed),
             self._worn_days,
@@ -252,9 +254,11 @@ class Analysis:
     def day_levels(self) -> Vector:
         """Log of twitches over what clock, covariates and fast triggers foresee, of each calendar day; NaN unworn.
 
-        Sites are weighed alike, each against its own mean.
+        Sites are weighed alike, each against its own mean. All NaN where the regression has no answer.
         """
         data, clock = self._data, self.bins.clock
+        if not self.joint.converged:
+            return np.full(int(clock.day[-1] - clock.day[0]) + 1, np.nan)
         shape = data.hours * np.exp(self._columns @ self.joint.coefficients)
         level = np.log((data.by_group(data.counts) + 0.5) / (data.by_group(shape) + 0.5))
         site, day = self.bins.site[data.group_starts], self.bins.day[data.group_starts] - clock.day[0]
@@ -299,8 +303,9 @@ class Analysis:
         null = self._null
         partial = null.partial(self._exposures)
         size = np.sqrt((partial**2).sum(axis=0))
-        scaled = partial / np.where(size > 0, size, 1.0)
+        scaled = partial / np.where(size > _NO_VARIANCE, size, np.inf)
         relation = scaled.T @ scaled
+        np.fill_diagonal(relation, 1.0)
         inverse = np.linalg.pinv(relation + 1e-6 * np.eye(len(relation)), hermitian=True)
         return np.diag(inverse), relation
 

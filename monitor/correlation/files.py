@@ -21,7 +21,7 @@ import numpy as np
 
 from firmware_interface.errors import Fault
 from monitor.correlation.bins import BIN_S, Tallies
-from monitor.correlation.triggers import Precision, Reactive, Refusal, Trigger
+from monitor.correlation.triggers import Precision, Reactive, Refusal, Trigger, kind_of
 
 _TALLY_COLUMNS = ("start", "duration_s", "analysable_s", "twitches", "site")
 _TRIGGER_COLUMNS = ("occurred_at", "kind")
@@ -142,10 +142,9 @@ def _tally(row: Row, until_s: float) -> _Tally:
 
 
 def _trigger(row: Row) -> Trigger:
-    kind = "_".join(row.get("kind", "").lower().split())
     dose = _number(row, "dose", math.nan)
     return Trigger(
-        kind=kind,
+        kind=kind_of(row.get("kind", "")),
         start_s=_time(row, "occurred_at"),
         end_s=_time(row, "ended_at") if row.get("ended_at") else None,
         dose=None if math.isnan(dose) else dose,

@@ -242,16 +242,16 @@ def weighed(analysis: Analysis, question: Question, site: str) -> Judged:
 
 def _judged_slow(analysis: Analysis, question: Question, site: str) -> Judged:
     """A question about days, by circular shift."""
+    amount = replace(analysis.amount(question), episodes=len(question.episodes))
+    if amount.days < LEAST_DAYS:
+        return Judged(question, site, amount, None, unmet=(_too_few_days(amount),))
     clock = analysis.bins.clock
     level = analysis.day_levels()
     exposure = question.kernel.exposure(question.episodes, clock.edges_s)
     of_days = clock.by_day(exposure).sum(axis=1) / clock.by_day(exposure * 0 + 1).sum(axis=1)
     worn = level == level
     on, off = int((worn & (of_days > 0.5)).sum()), int((worn & (of_days <= 0.5)).sum())
-    amount = replace(analysis.amount(question), episodes=len(question.episodes))
     unmet: list[str] = []
-    if amount.days < LEAST_DAYS:
-        unmet.append(f"{amount.days} days could be analysed; {LEAST_DAYS} are needed")
     count = switches(of_days)
     if count < LEAST_SWITCHES:
         unmet.append(f"it went on or off {_times(count)}; {LEAST_SWITCHES} times are needed to tell it from drift")
@@ -267,7 +267,7 @@ def _judged_slow(analysis: Analysis, question: Question, site: str) -> Judged:
 
 def _unmet(amount: Amount) -> Iterator[str]:
     if amount.days < LEAST_DAYS:
-        yield f"{amount.days} days could be analysed; {LEAST_DAYS} are needed"
+        yield _too_few_days(amount)
     if amount.episodes < LEAST_EPISODES:
         yield f"{amount.episodes} episodes fell into analysable time; {LEAST_EPISODES} are needed"
     if amount.exposed_h < LEAST_HOURS:
@@ -419,6 +419,10 @@ def _untested(kind: str) -> Finding:
     known = entry(kind)
     reason = known.note or f"{known.name} is part of the history or a test, not a trigger"
     return Finding(kind, ALL_SITES, Verdict.CANNOT_TELL, "", (reason,))
+
+
+def _too_few_days(amount: Amount) -> str:
+    return f"{amount.days} days could be analysed; {LEAST_DAYS} are needed"
 
 
 def _times(count: int) -> str:

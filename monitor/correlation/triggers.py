@@ -133,6 +133,11 @@ def _end_s(trigger: Trigger) -> float:
     return trigger.start_s if trigger.end_s is None else trigger.end_s
 
 
+def kind_of(text: str) -> str:
+    """The id of a kind as a person writes it: `Sleep loss` is `sleep_loss`."""
+    return "_".join(text.lower().split())
+
+
 def kinds(triggers: Iterable[Trigger]) -> list[str]:
     """All that were logged, in order of the alphabet."""
     return sorted({trigger.kind for trigger in triggers})
