@@ -238,7 +238,7 @@ def correlate(
     data: DataDir = None,
     json_lines: Json = False,
 ) -> None:
-    """Relate twitches to a diary of triggers, or say why that cannot be."""
+    """Relate twitches to logged triggers, or say why not."""
     now_ns = time.time_ns()
     zone = _zone(timezone)
     if triggers is None:
