@@ -43,8 +43,8 @@ _EXPOSED = 0.05
 _NO_VARIANCE = 1e-6
 _DEGREES_A_DAY = 2.0
 """CR3 goes with days less one degrees of freedom (MacKinnon, Nielsen and Webb, J. Econometrics 2023;232(2)). A
-trigger on few days has fewer; as CR3 errs on the safe side by itself, twice its effective days are enough: in 80 null
-histories of tuning any false link ever was .04 so and .03 with the days once, at a power of .65 against .60."""
+trigger on few days has fewer; as CR3 errs on the safe side by itself, twice its effective days are enough: in 80
+null histories of tuning any false link ever was .04 so and .03 with them once, at a power of .65 against .60."""
 _STRATUM_DAYS = 14
 _LARGEST_LOG_RATIO = 6.0
 """A rate ratio of 400 is not an effect but an exposure without a single twitch, or nothing but."""
