@@ -223,10 +223,15 @@ class Analysis:
         )
 
     def lead_p(self, question: Question) -> float | None:
-        """p of the 2 h before a trigger, in which it cannot have acted."""
-        before = replace(question, library=(), kernel=LEAD)
-        estimate = self._with_column(self.joint, self._exposure(before, LEAD))
-        return None if estimate is None else estimate.p
+        """p of the 2 h before a trigger, in which it cannot have acted, changing the way it seems to change after.
+
+        What feigns a link lasts from before to after it. Two-sided where it does, 1 where it changes the other way.
+        """
+        seeming = self.estimate(question)
+        before = self._with_column(self.joint, self._exposure(question, LEAD))
+        if seeming is None or before is None:
+            return None
+        return before.p if before.log_rate_ratio * seeming.log_rate_ratio > 0 else 1.0
 
     def _permutation_p(self, question: Question) -> float:
         clock = self.bins.clock
