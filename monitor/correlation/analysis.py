@@ -225,7 +225,7 @@ class Analysis:
     def lead_p(self, question: Question) -> float | None:
         """p of the 2 h before a trigger, in which it cannot have acted, changing the way it seems to change after.
 
-        What feigns a link lasts from before to after it. Two-sided where it does, 1 where it changes the other way.
+        What feigns a link lasts from before to after it: 1 where it changes the other way.
         """
         seeming = self.estimate(question)
         before = self._with_column(self.joint, self._exposure(question, LEAD))
