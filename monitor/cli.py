@@ -16,10 +16,12 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import asdict
+from datetime import tzinfo
 from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, Self, TextIO
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 from rich.console import Console
@@ -37,6 +39,11 @@ from firmware_interface.samples import Gap, GapReason, Sensor, Status, Unit
 from monitor import config, lines
 from monitor.clock import HostClock
 from monitor.collector import Collector, Subject
+from monitor.correlation.bins import of_minutes
+from monitor.correlation.files import read_tallies, read_triggers
+from monitor.correlation.findings import Report
+from monitor.correlation.findings import correlate as correlated
+from monitor.correlation.triggers import Refusal, kind_of
 from monitor.detection.events import Context, Twitch
 from monitor.doctor import checks, is_alive
 from monitor.live import READER_LEFT, Lines, Screen, View, hang_up
@@ -53,6 +60,7 @@ _SCAN_S = 8.0
 _WIDE = 400
 """Characters of a line where no terminal says how many: nothing is cut for a program."""
 _MINUTE_NS = 60 * 10**9
+_REFUSALS_SHOWN = 10
 _DAY_NS = 86_400_000_000_000
 _UNITS_NS = {"s": 10**9, "min": 60 * 10**9, "h": 3600 * 10**9, "d": _DAY_NS}
 
@@ -329,6 +337,38 @@ def score(
 
 
 @app.command()
+def correlate(
+    tallies: Annotated[Path | None, typer.Option(help="CSV of what was counted; else what is stored.")] = None,
+    triggers: Annotated[Path | None, typer.Option(help="CSV of what was logged.")] = None,
+    timezone: Annotated[str, typer.Option(help="Of the person: Europe/Berlin; else this computer's.")] = "",
+    questions: Annotated[str, typer.Option(help="Kinds to ask of, with commas; else all that were logged.")] = "",
+    config_file: ConfigFile = None,
+    data: DataDir = None,
+    json_lines: Json = False,
+) -> None:
+    """Relate twitches to logged triggers, or say why not."""
+    now_ns = time.time_ns()
+    zone = _zone(timezone)
+    if triggers is None:
+        raise typer.BadParameter("triggers are not stored yet: name a CSV file", param_hint="--triggers")
+    refused: list[tuple[str, Refusal]] = []
+    if tallies is None:
+        with Archive.open(_readable(config_file, data)) as archive:
+            counted = of_minutes([minute for _, minute in archive.minutes(0, now_ns)])
+    else:
+        counted, lines_refused = read_tallies(tallies, now_ns * 1e-9)
+        refused += [(tallies.name, refusal) for refusal in lines_refused]
+    logged, lines_refused = read_triggers(triggers)
+    asked = [kind_of(text) for text in questions.split(",") if text.strip()] or None
+    report = correlated(counted, logged, zone, now_ns * 1e-9, asked)
+    refused += [(triggers.name, refusal) for refusal in (*lines_refused, *report.method.refused)]
+    if json_lines:
+        _print(lines.as_json(_report_fields(report, refused)))
+    else:
+        _print_report(report, refused)
+
+
+@app.command()
 def events(
     since: Since = "24h",
     limit: Annotated[int, typer.Option(min=1, max=10**9, help="At most this many, the newest.")] = 200,
@@ -589,6 +629,36 @@ def _since_ns(since: str, now_ns: int) -> int:
     if not match:
         raise typer.BadParameter(f"{since!r} is no duration: use 90s, 30min, 12h, 7d or all", param_hint="--since")
     return max(now_ns - round(float(match[1]) * _UNITS_NS[match[2]]), 0)
+
+
+def _zone(name: str) -> tzinfo | None:
+    """The clock of a place; this computer's where none is named."""
+    try:
+        return ZoneInfo(name) if name else None
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise typer.BadParameter(
+            f"{name!r} is no time zone: use a name like Europe/Berlin", param_hint="--timezone"
+        ) from None
+
+
+def _report_fields(report: Report, refused: Sequence[tuple[str, Refusal]]) -> lines.Fields:
+    told = [{"file": file, "line": refusal.place, "reason": refusal.reason} for file, refusal in refused]
+    method = asdict(report.method) | {"refused": told}
+    return {"findings": [finding.fields() for finding in report.findings], "method": method}
+
+
+def _print_report(report: Report, refused: Sequence[tuple[str, Refusal]]) -> None:
+    for file, refusal in refused[:_REFUSALS_SHOWN]:
+        _note(f"{file}: line {refusal.place} {refusal.reason}")
+    if len(refused) > _REFUSALS_SHOWN:
+        _note(f"and {len(refused) - _REFUSALS_SHOWN} more lines; --json names them all")
+    if not report.findings:
+        _note("nothing was logged that could be asked of")
+    for finding in report.findings:
+        _print(f"{finding.trigger} {finding.lag} ({finding.site}): {finding.verdict.replace('_', ' ')}")
+        for reason in finding.reasons:
+            _print(f"    {reason}")
+    _print(f"Adjusted for {', '.join(report.method.adjusted_for)}. {report.method.caution}")
 
 
 Missing = Mapping[tuple[int, GapReason], tuple[int, float]]
