@@ -76,10 +76,16 @@ _FAR_APART = 4
 """From so many channels on, what all of them show alike comes from none of the muscles."""
 _ALIKE, _ALIKE_SIZE = 0.8, 0.4
 """Correlation with the largest, and size over it."""
+_EFFORT, _EFFORT_TICKS = 0.15, 3
+"""Share of a calibrated contraction, and ticks in a row of it, from which a muscle is at work; a twitch fills
+two."""
+_LOGIT, _LOGIT_SLOPE = 0.65, 1.8
+"""Of being right, at the threshold and by the logarithm of the energy over it: fitted to all reports of the
+table in docs/detection.md, whose last rows show how well it holds."""
 _FLAT = 1e-2
 _QUIET = 2.0
 """Energy over the floor up to which a tick teaches the noise model."""
-_VISIBLE = 9.0
+VISIBLE = 9.0
 """Peak-to-peak over noise sigma that is seen at the default threshold."""
 _AT_WORK = 1.6
 """Crests over those of steady noise of the same floor, from which it is a muscle that hides what is small."""
@@ -116,7 +122,10 @@ class Detector:
         self._floor = NoiseFloor(channels, _CREST_QUANTILES)
         self._usual_mains = np.full(channels, np.nan)
         per_unit = {Unit.MICROVOLT: 1.0, Unit.MILLIVOLT: 1e-3}.get(stream.unit, math.inf)
-        self._smallest = settings.smallest_uv * per_unit
+        usual = settings.smallest_uv * per_unit
+        self._smallest = np.array([settings.smallest_at.get(name, usual) for name in stream.channels])
+        contractions = [settings.contraction_at.get(name, math.inf) for name in stream.channels]
+        self._effort = (_EFFORT * np.array(contractions)) ** 2
         past = self._samples(_PAST_S + 2 * settings.isolation_s + 4 * settings.twitch_max_s)
         self._signal, self._white, self._slow, self._energy = (Past(channels, past) for _ in range(4))
         self._blind = Past(1, past)
@@ -207,6 +216,7 @@ class Detector:
             if loud or self._runs.running:
                 self._potentials += self._runs.feed(self._energy, end - self._frame, end, self._threshold)
             self._prolong_marks()
+            self._mark_effort()
             self._judge(end - self._reach)
             self._account(end - self._reach - self._longest - self._reach // 2)
         if self._door.teaches(self._heard):
@@ -249,7 +259,7 @@ class Detector:
 
     def _learned_hiding(self) -> NDArray[np.float64]:
         """Code of what would hide the twitches of interest, a channel each: noise, or the muscle at work."""
-        hidden = self.noise * _VISIBLE > self._smallest
+        hidden = self.noise * VISIBLE > self._smallest
         crests = self._over[0] / self._over[1] * self._floor.energy
         by = np.where(self._floor.crests[:, 0] > _AT_WORK * crests, _VOLUNTARY, _BAD_CONTACT)
         return np.where(self._floor.warm, np.where(hidden, by, 0), _BAD_CONTACT).astype(float)
@@ -520,7 +530,7 @@ class Detector:
             peak_to_peak=float(peaks[c]),
             unit=self._stream.unit,
             snr=peak / noise,
-            confidence=float(1 - 0.5 / max(ratio, 1.0)),
+            confidence=1 / (1 + math.exp(-_LOGIT) * ratio**-_LOGIT_SLOPE),
             amplitudes=tuple((self._stream.channels[i], float(peaks[i])) for i in order),
             waveform=shapes[c].astype(np.float32),
             waveform_start_s=-margin / rate_hz,
@@ -572,6 +582,21 @@ class Detector:
             if stop > self._now - self._frame:
                 first, last = self._tick_span(self._now - self._frame, min(stop, self._now))
                 self._ticks.raise_to(channel, first, last, code)
+
+    def _mark_effort(self) -> None:
+        """Where the level of a contraction is known, a share of it that lasts is one, whatever its potentials."""
+        if np.isinf(self._effort).all():
+            return
+        ticks = 1 + _EFFORT_TICKS
+        start = self._now - ticks * self._tick
+        if start < self._door.begin:
+            return
+        signal = self._signal.span(start, self._now)
+        loud = (signal * signal).reshape(len(signal), ticks, -1).mean(axis=2) > self._effort[:, None]
+        first, _ = self._tick_span(start, self._now)
+        for tick in range(2):
+            for channel in np.flatnonzero(loud[:, tick : tick + _EFFORT_TICKS].all(axis=1)).tolist():
+                self._ticks.raise_to(channel, first + tick, first + tick + _EFFORT_TICKS, _VOLUNTARY)
 
     def _account(self, front: int, *, ending: bool = False) -> None:
         """Every frame before `front` is final: say its contexts, and how much of it was analysable."""
