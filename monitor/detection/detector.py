@@ -43,8 +43,9 @@ _BLIND_S = (0.010, 0.003)
 after it."""
 _ENERGY_S = 0.008
 """Window of the energy: about the length of one phase of a potential. Twice and half of it found less."""
-_REAL_NOISE = 1.08
-"""Skin noise over a Gaussian one of the same floor, in energy: it comes and goes (evoked and armband rest)."""
+_REAL_NOISE = 0.6
+"""Skin noise comes and goes: crossings need 1 + this / (samples in the window) times the energy that Gaussian noise
+of the same floor asks for. The fewer samples are averaged, the more it matters (evoked and armband rest)."""
 _CREST_QUANTILES = (0.8, 0.5)
 """Crests of ticks follow how restless the noise is; twitches fill fewer than a fifth of the ticks, twitches and
 heart beats together fewer than half."""
@@ -652,7 +653,7 @@ def _thresholds(settings: DetectorSettings, rate_hz: float, window: int, tick: i
     tick is the largest of as many as fit in it.
     """
     trials = 60 * rate_hz / window
-    crossing = _REAL_NOISE * chdtri(window, settings.false_alarms_per_min / trials) / window
+    crossing = (1 + _REAL_NOISE / window) * chdtri(window, settings.false_alarms_per_min / trials) / window
     floor = 2 * gammaincinv(tick / 2, FLOOR_QUANTILE) / tick
     fitting = max(_OVERLAP * tick / window, 1.0)
     crests = [2 * gammaincinv(window / 2, q ** (1 / fitting)) / window for q in _CREST_QUANTILES]
