@@ -44,8 +44,8 @@ after it."""
 _ENERGY_S = 0.008
 """Window of the energy: about the length of one phase of a potential. Twice and half of it found less."""
 _REAL_NOISE = 0.6
-"""Skin noise comes and goes: crossings need 1 + this / (samples in the window) times the energy that Gaussian noise
-of the same floor asks for. The fewer samples are averaged, the more it matters (evoked and armband rest)."""
+"""Skin noise comes and goes: crossings need 1 + this / (samples in the window) times the energy that Gaussian
+noise of the same floor asks for. The fewer samples are averaged, the more it matters (evoked and armband rest)."""
 _CREST_QUANTILES = (0.8, 0.5)
 """Crests of ticks follow how restless the noise is; twitches fill fewer than a fifth of the ticks, twitches and
 heart beats together fewer than half."""
