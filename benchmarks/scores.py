@@ -54,7 +54,7 @@ def main() -> None:
 def conditioned(case: Case) -> Floats:
     """The one channel as the detector sees it, shape (samples,)."""
     rate_hz, length = case.stream.rate_hz, frame_length(case.stream.rate_hz)
-    y = BandPass(Sensor.EMG, rate_hz).feed(case.physical)
+    y, _ = BandPass(Sensor.EMG, rate_hz).feed(case.physical)
     return np.asarray(MainsCanceller(rate_hz, 1).feed(y[:, : y.shape[1] // length * length])[0])
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.signal import resample_poly
 
 from firmware_interface.emulated.arm import Arm, ArmSettings, IntervalKind
 from firmware_interface.samples import SampleBlock, Sensor, Stream, Timebase, Unit
@@ -486,3 +487,22 @@ def test_a_muscle_at_work_throughout_is_voluntary():
     events = detected(as_counts(x))
     assert not of(events, Twitch)
     assert covered(contexts(events, State.VOLUNTARY), 2, 40) > 0.95
+
+
+@pytest.mark.parametrize("rate_hz", [2000.0, 5000.0])
+def test_a_faster_stream_says_the_same(rate_hz):
+    """The same skin sampled faster: the same twitches, a sample apart at most, and the same time accounted for."""
+    onsets_s = np.arange(5, 20, 1.5) + np.linspace(0, 0.3, 10)
+    slow_uv = planted(22, onsets_s, (60, 0))
+    factor = round(rate_hz / RATE_HZ)
+    fast_uv = resample_poly(slow_uv, factor, 1, axis=1)
+    fast = SampleBlock(
+        replace(STREAM, rate_hz=rate_hz), 0, Timebase(0, START_NS, 1e9 / rate_hz), as_counts(fast_uv)
+    )
+    detector = Detector(fast.stream)
+    events = detector.feed(fast) + detector.finish()
+    found = [seconds_of(t) for t in of(events, Twitch)]
+    np.testing.assert_allclose(
+        found, [seconds_of(t) for t in of(detected(as_counts(slow_uv)), Twitch)], atol=0.003
+    )
+    np.testing.assert_allclose(account(events)[0], 22.0, atol=0.01)

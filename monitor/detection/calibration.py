@@ -59,7 +59,8 @@ def calibrate(
             f"{resting_s:.0f} s of rest and {contracted.shape[1] / stream.rate_hz:.1f} s of contraction",
             f"Record {_REST_MIN_S:g} s of rest and {_CONTRACTION_MIN_S:g} s of contraction at least",
         )
-    level = np.sqrt((BandPass(stream.sensor, stream.rate_hz).feed(contracted) ** 2).mean(axis=1))
+    band, _ = BandPass(stream.sensor, stream.rate_hz).feed(contracted)
+    level = np.sqrt((band * band).mean(axis=1))
     measured = zip(stream.channels, detector.noise.tolist(), level.tolist(), strict=True)
     return [_calibrated(*values) for values in measured]
 
