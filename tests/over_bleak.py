@@ -157,7 +157,8 @@ class _Session:
         while not talk.done():
             await self._play(SECOND // 200)
             await asyncio.sleep(0.001)
-        return await talk
+        said, _ = await talk
+        return said
 
     async def _play(self, step_ns):
         self._now_ns += step_ns
