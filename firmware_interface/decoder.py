@@ -243,7 +243,8 @@ class _Track:
         stamped = last if self._counter.stamps_last else 0
         tick = self._device_clock.unwrapped(packet.device_ns, arrival_ns)
         self._rate.feed(position + stamped, tick)
-        self._device_clock.feed(tick + round((last - stamped) * self._rate.tick_ns), arrival_ns)
+        taken = tick + round((last - stamped) * self._rate.tick_ns)
+        self._device_clock.feed(taken, packet.began_ns or arrival_ns)
         start_ns = self._device_clock.at(tick - round(stamped * self._rate.tick_ns))
         return start_ns, self._rate.tick_ns * self._device_clock.tick_ns
 
