@@ -99,7 +99,7 @@ def test_nothing_wraps_or_is_cut(collector, width):
     assert lines[0].startswith("╭─ armband ─")
     assert re.split(r"  +", lines[1].strip("│ ")) == ["now", "noise", "last 6 s", "twitches", "a minute"]
     for line, channel in zip(lines[2:9], ROWS, strict=True):
-        now = r"(rest|voluntary|artefact|bad contact) +\d\.?\d+ (?:uV|mg)"
+        now = r"(rest|voluntary|artefact|bad contact) +\d+(?:\.\d+)? (?:uV|mg)"
         row = rf"│ +(\S+) +{now} +([▁▂▃▄▅▆▇█]+) +(\d+) +(\d+\.\d|–) +│"
         label, _, bars, _, _ = re.fullmatch(row, line).groups()
         assert label == channel
