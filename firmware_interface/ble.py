@@ -238,13 +238,13 @@ class Radio:
             async with self._connection(address, inbox) as (client, found):
                 answers = await _bonded(client, lambda: _converse(client, inbox, found.codec.start()))
                 yield replace(found, answers=(*found.answers, *answers[1]))
-                codec = found.codec
-                grace_ns = time.monotonic_ns() + round(codec.START_GRACE_S * 1e9)
-                item = await inbox.take(codec.START_GRACE_S)
+                grace_s, patience_s = found.codec.START_GRACE_S, _patience_s(found.device)
+                begun_ns = time.monotonic_ns()
+                item = await inbox.take(grace_s)
                 while not isinstance(item, Lost):
                     yield item
-                    left_s = (grace_ns - time.monotonic_ns()) * 1e-9  # answers come before the first samples
-                    item = await inbox.take(max(left_s, _patience_s(codec.device)))
+                    left_s = grace_s - (time.monotonic_ns() - begun_ns) * 1e-9  # answers come before samples
+                    item = await inbox.take(max(left_s, patience_s))
                 yield item
         except _FAULTS as fault:
             yield Lost(GapReason.DISCONNECTED, time.monotonic_ns(), _explain(fault, address))

@@ -55,23 +55,27 @@ class DeviceClock:
         self._nominal_ns = tick_ns
         self._tolerance = tolerance
         self._points: deque[tuple[int, int]] = deque(maxlen=_WINDOW)
+        self._bin = -1
+        self._least_ns = 0.0
         self._next_fit_ns = 0
         self._origin = (0, 0)
         self._offset_ns = 0.0
         self.tick_ns = tick_ns
         """Present estimate of the nanoseconds a tick."""
 
-    def feed(self, tick: int, arrival_ns: int) -> None:
-        """Note that the packet sampled at `tick` arrived at `arrival_ns`."""
+    def feed(self, tick: int, arrival_ns: int, now_ns: int) -> None:
+        """Note that the packet sampled at `tick` arrived at `arrival_ns`. By `now_ns`, which is another time where
+        the host's part is played by a device's clock, fits are made no oftener than they are of use."""
         if not self._points:
             self._origin = (tick, arrival_ns)
-        self._keep(tick, arrival_ns)
-        while self._points[0][1] < arrival_ns - _WINDOW_NS:
-            self._points.popleft()
-        if arrival_ns >= self._next_fit_ns:
-            self._next_fit_ns = arrival_ns + min(_REFIT_NS, (arrival_ns - self._points[0][1]) // _REFIT_SHARE)
+        waited_ns = self._residual_ns(tick, arrival_ns)
+        self._keep(tick, arrival_ns, waited_ns)
+        if now_ns >= self._next_fit_ns:
+            heard_ns = arrival_ns - self._points[0][1]
+            self._next_fit_ns = now_ns + min(max(heard_ns // _REFIT_SHARE, _BIN_NS), _REFIT_NS)
             self._fit()
-        self._offset_ns = min(self._offset_ns, self._residual_ns(tick, arrival_ns))
+            waited_ns = self._residual_ns(tick, arrival_ns)
+        self._offset_ns = min(self._offset_ns, waited_ns)
 
     def at(self, tick: int) -> int:
         """Host time of `tick`, ns. Only after the first `feed`."""
@@ -80,22 +84,26 @@ class DeviceClock:
     def _residual_ns(self, tick: int, arrival_ns: int) -> float:
         return arrival_ns - self._origin[1] - (tick - self._origin[0]) * self.tick_ns
 
-    def _keep(self, tick: int, arrival_ns: int) -> None:
+    def _keep(self, tick: int, arrival_ns: int, waited_ns: float) -> None:
         """Of each bin the earliest, relative to the line."""
-        if self._points and self._bin(self._points[-1][1]) == self._bin(arrival_ns):
-            if self._residual_ns(tick, arrival_ns) > self._residual_ns(*self._points[-1]):
-                return
-            self._points.pop()
-        self._points.append((tick, arrival_ns))
-
-    def _bin(self, arrival_ns: int) -> int:
-        return (arrival_ns - self._origin[1]) // _BIN_NS
+        bin_ = (arrival_ns - self._origin[1]) // _BIN_NS
+        if bin_ != self._bin:
+            self._bin = bin_
+            self._points.append((tick, arrival_ns))
+            while self._points[0][1] < arrival_ns - _WINDOW_NS:
+                self._points.popleft()
+        elif waited_ns <= self._least_ns:
+            self._points[-1] = (tick, arrival_ns)
+        else:
+            return
+        self._least_ns = waited_ns
 
     def _fit(self) -> None:
         points = np.array(self._points, np.int64) - self._origin
         x, host = points[:, 0].astype(float) * self._nominal_ns, points[:, 1].astype(float)
         self._offset_ns, slope = _line_below(x, host - x, self._tolerance)
         self.tick_ns = self._nominal_ns * (1 + slope)
+        self._least_ns = self._residual_ns(*self._points[-1])
 
 
 def _line_below(x: NDArray[np.float64], y: NDArray[np.float64], tolerance: float) -> tuple[float, float]:

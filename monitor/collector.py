@@ -46,6 +46,7 @@ _WAITING_MAX = 200_000
 """Records kept in memory while the store refuses them: hours of twitches, some hundred megabytes at worst."""
 _STATUS_EVERY_NS = 60_000_000_000
 _NEWS_NS = 1_000_000_000
+_OBSERVED_NS = 250_000_000
 _MINUTE_NS = 60_000_000_000
 _ABSENT = GapReason.STOPPED, GapReason.DISCONNECTED
 
@@ -285,7 +286,7 @@ class Watch:
                 self._collector.tell(self._name, item)
             case Notification():
                 arrival_ns = self._clock.running_ns(item.arrival_ns)
-                self._take(replace(item, arrival_ns=arrival_ns))
+                self._take(Notification(item.characteristic, item.data, arrival_ns))
             case Overflow():
                 self._interrupt(GapReason.OVERFLOW, item.at_ns)
             case Lost():
@@ -303,8 +304,7 @@ class Watch:
             self._say(track.finish(), track)
         now_ns = self._now_ns()
         self._capture(now_ns, Ended())
-        gaps = self._decoder.close(now_ns)
-        self._collector.keep(self._id, [replace(g, stream=self._tracks[g.stream.name].stream) for g in gaps])
+        self._collector.keep(self._id, self._decoder.close(now_ns))
 
     def anchor(self, reason: GapReason) -> None:
         """UTC is another one from now on."""
@@ -341,7 +341,7 @@ class Watch:
             self._id = await self._collector.ask_store(ask)
         if anew:
             absences = {name: await self._collector.ask_store(self._absence(name)) for name in streams}
-            self._decoder = Decoder(item.codec, self._clock.utc_offset_ns)
+            self._decoder = Decoder(item.codec, self._clock.utc_offset_ns, tuple(streams.values()))
             # At once: a view reads them in its own thread.
             self._tracks = {name: _Track(s, self._settings, absences[name]) for name, s in streams.items()}
             self._marks.clear()
@@ -426,6 +426,8 @@ class Watch:
         return tuple(label for label, off in zip(labels, self._status.lead_off, strict=False) if off)
 
     def _say(self, records: Sequence[Record], track: _Track) -> None:
+        if not records:
+            return
         self._collector.keep(self._id, records)
         for record in records:
             if isinstance(record, Twitch | Context) or (isinstance(record, Gap) and self._is_news(record, track)):
@@ -451,23 +453,23 @@ class _Track:
         self._detector = detector_for(stream, settings)
         self._absence = absence
         self._gaps: deque[Gap] = deque()
+        self._until_ns = self._said_ns = 0
         self._twitches = dict.fromkeys(stream.channels, 0)
         self._analysable_s = dict.fromkeys(stream.channels, 0.0)
 
     def feed(self, item: SampleBlock | Gap) -> list[Record]:
         """Take a block, or a gap before the next one; what is to be stored of it."""
-        records: list[Record] = [*self._absent(item.start_ns)]
-        item = replace(item, stream=self.stream)
+        records: list[Record] = [*self._absent(item.start_ns)] if self._absence else []
         if isinstance(item, Gap):
             self._gaps.append(item)
             return records
         if self._detector is None:
-            return [*records, *self._released(item.end_ns), Observed(self.stream.name, item.end_ns)]
+            return records + self._observed(item.end_ns)
         return records + self._records(self._detector.feed(item))
 
     def finish(self) -> list[Record]:
         """The end of the stream: everything that waited."""
-        records = self._records(self._detector.finish()) if self._detector else []
+        records = self._records(self._detector.finish()) if self._detector else self._observed(self._until_ns, 0)
         return records + self._released(None)
 
     def views(self) -> list[ChannelView]:
@@ -487,6 +489,14 @@ class _Track:
             )
             for c, label in enumerate(self.stream.channels)
         ]
+
+    def _observed(self, until_ns: int, after_ns: int = _OBSERVED_NS) -> list[Record]:
+        """What is not analysed was heard up to `until_ns`; said after each gap, and else now and then."""
+        self._until_ns = until_ns
+        if until_ns - self._said_ns < after_ns and not self._gaps:
+            return []
+        self._said_ns = until_ns
+        return [*self._released(until_ns), Observed(self.stream.name, until_ns)]
 
     def _absent(self, until_ns: int) -> Iterator[Gap]:
         """Before the first samples: monitoring was stopped, or it ran without the device, in turns."""

@@ -17,7 +17,7 @@ import math
 import struct
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from enum import IntEnum, IntFlag
+from enum import IntEnum
 from typing import ClassVar, Self
 
 import numpy as np
@@ -82,7 +82,7 @@ class Result(IntEnum):
     BUSY = 3
 
 
-class Flag(IntFlag):
+class Flag(IntEnum):
     """The second byte of a data packet."""
 
     OVERRUN = 0x01
