@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import logging
 import re
 import signal
@@ -15,11 +16,13 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from datetime import tzinfo
 from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, Self, TextIO
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 from rich.console import Console
@@ -33,10 +36,16 @@ from firmware_interface.codecs.families import FAMILIES
 from firmware_interface.emulated.arm import Arm, ArmSettings
 from firmware_interface.emulated.wearable import Wearable, WearableSettings
 from firmware_interface.errors import Fault, RadioError
-from firmware_interface.samples import Gap, GapReason, Sensor, Status, Unit
+from firmware_interface.samples import Gap, GapReason, SampleBlock, Sensor, Status, Unit
 from monitor import config, lines
 from monitor.clock import HostClock
 from monitor.collector import Collector, Subject
+from monitor.correlation.bins import of_minutes
+from monitor.correlation.files import read_tallies, read_triggers
+from monitor.correlation.findings import Report
+from monitor.correlation.findings import correlate as correlated
+from monitor.correlation.triggers import Refusal, kind_of
+from monitor.detection import calibration
 from monitor.detection.events import Context, Twitch
 from monitor.doctor import checks, is_alive
 from monitor.live import READER_LEFT, Lines, Screen, View, hang_up
@@ -53,6 +62,7 @@ _SCAN_S = 8.0
 _WIDE = 400
 """Characters of a line where no terminal says how many: nothing is cut for a program."""
 _MINUTE_NS = 60 * 10**9
+_REFUSALS_SHOWN = 10
 _DAY_NS = 86_400_000_000_000
 _UNITS_NS = {"s": 10**9, "min": 60 * 10**9, "h": 3600 * 10**9, "d": _DAY_NS}
 
@@ -329,6 +339,84 @@ def score(
 
 
 @app.command()
+def calibrate(
+    recording: Annotated[Path, typer.Argument(help="EDF, BDF, XDF, CSV or capture.", show_default=False)],
+    rest: Annotated[str, typer.Option(help="Seconds of rest, from-to.")] = "0-60",
+    contracted: Annotated[
+        str, typer.Option("--contraction", help="Seconds of a firm contraction, from-to.")
+    ] = "65-70",
+    json_lines: Json = False,
+) -> None:
+    """Measure a person's channels at rest and in a contraction, for the configuration."""
+    opened = read(recording)
+    spans = _seconds(rest, "--rest"), _seconds(contracted, "--contraction")
+    for stream in opened.streams:
+        if stream.sensor is not Sensor.EMG:
+            continue
+        blocks = [block for block in opened.blocks() if isinstance(block, SampleBlock) and block.stream is stream]
+        found = calibration.calibrate(stream, *(_within(blocks, *span) for span in spans))
+        if json_lines:
+            for one in found:
+                _print(lines.as_json({"type": "calibration", "unit": stream.unit, **asdict(one)}))
+            continue
+        _print("[detection]")
+        for key, name in (("smallest_at", "smallest"), ("contraction_at", "contraction")):
+            values = ", ".join(f"{json.dumps(one.channel)} = {getattr(one, name):.4g}" for one in found)
+            _print(f"{key} = {{ {values} }}")
+
+
+def _seconds(text: str, option: str) -> tuple[float, float]:
+    """ "0-60" -> (0.0, 60.0)."""
+    try:
+        start_s, stop_s = (float(part) for part in text.split("-"))
+    except ValueError:
+        raise typer.BadParameter(f"{text} is not like 0-60", param_hint=option) from None
+    return start_s, stop_s
+
+
+def _within(blocks: Iterable[SampleBlock], start_s: float, stop_s: float) -> Iterator[SampleBlock]:
+    """What of the blocks lies in a span of the recording."""
+    for block in blocks:
+        rate_hz = block.stream.rate_hz
+        first = max(round(start_s * rate_hz) - block.first, 0)
+        last = min(round(stop_s * rate_hz) - block.first, block.length)
+        if first < last:
+            yield replace(block, first=block.first + first, counts=block.counts[:, first:last])
+
+
+@app.command()
+def correlate(
+    tallies: Annotated[Path | None, typer.Option(help="CSV of what was counted; else what is stored.")] = None,
+    triggers: Annotated[Path | None, typer.Option(help="CSV of what was logged.")] = None,
+    timezone: Annotated[str, typer.Option(help="Of the person: Europe/Berlin; else this computer's.")] = "",
+    questions: Annotated[str, typer.Option(help="Kinds to ask of, with commas; else all that were logged.")] = "",
+    config_file: ConfigFile = None,
+    data: DataDir = None,
+    json_lines: Json = False,
+) -> None:
+    """Relate twitches to logged triggers, or say why not."""
+    now_ns = time.time_ns()
+    zone = _zone(timezone)
+    if triggers is None:
+        raise typer.BadParameter("triggers are not stored yet: name a CSV file", param_hint="--triggers")
+    refused: list[tuple[str, Refusal]] = []
+    if tallies is None:
+        with Archive.open(_readable(config_file, data)) as archive:
+            counted = of_minutes([minute for _, minute in archive.minutes(0, now_ns)])
+    else:
+        counted, lines_refused = read_tallies(tallies, now_ns * 1e-9)
+        refused += [(tallies.name, refusal) for refusal in lines_refused]
+    logged, lines_refused = read_triggers(triggers)
+    asked = [kind_of(text) for text in questions.split(",") if text.strip()] or None
+    report = correlated(counted, logged, zone, now_ns * 1e-9, asked)
+    refused += [(triggers.name, refusal) for refusal in (*lines_refused, *report.method.refused)]
+    if json_lines:
+        _print(lines.as_json(_report_fields(report, refused)))
+    else:
+        _print_report(report, refused)
+
+
+@app.command()
 def events(
     since: Since = "24h",
     limit: Annotated[int, typer.Option(min=1, max=10**9, help="At most this many, the newest.")] = 200,
@@ -591,6 +679,36 @@ def _since_ns(since: str, now_ns: int) -> int:
     return max(now_ns - round(float(match[1]) * _UNITS_NS[match[2]]), 0)
 
 
+def _zone(name: str) -> tzinfo | None:
+    """The clock of a place; this computer's where none is named."""
+    try:
+        return ZoneInfo(name) if name else None
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise typer.BadParameter(
+            f"{name!r} is no time zone: use a name like Europe/Berlin", param_hint="--timezone"
+        ) from None
+
+
+def _report_fields(report: Report, refused: Sequence[tuple[str, Refusal]]) -> lines.Fields:
+    told = [{"file": file, "line": refusal.place, "reason": refusal.reason} for file, refusal in refused]
+    method = asdict(report.method) | {"refused": told}
+    return {"findings": [finding.fields() for finding in report.findings], "method": method}
+
+
+def _print_report(report: Report, refused: Sequence[tuple[str, Refusal]]) -> None:
+    for file, refusal in refused[:_REFUSALS_SHOWN]:
+        _note(f"{file}: line {refusal.place} {refusal.reason}")
+    if len(refused) > _REFUSALS_SHOWN:
+        _note(f"and {len(refused) - _REFUSALS_SHOWN} more lines; --json names them all")
+    if not report.findings:
+        _note("nothing was logged that could be asked of")
+    for finding in report.findings:
+        _print(f"{finding.trigger} {finding.lag} ({finding.site}): {finding.verdict.replace('_', ' ')}")
+        for reason in finding.reasons:
+            _print(f"    {reason}")
+    _print(f"Adjusted for {', '.join(report.method.adjusted_for)}. {report.method.caution}")
+
+
 Missing = Mapping[tuple[int, GapReason], tuple[int, float]]
 """(device, reason) -> number of gaps and their seconds."""
 
@@ -724,9 +842,7 @@ def _print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         table.add_column(title, no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_WIDE)
-    with console.capture() as written:  # rich has ideas of its own about a closed pipe
-        console.print(table)
-    _print("\n".join(line.rstrip() for line in written.get().splitlines()))
+    terminal = sys.stdout.isatty()
+    written = io.StringIO()  # rich has ideas of its own about a closed pipe
+    Console(file=written, force_terminal=terminal, width=None if terminal else _WIDE).print(table)
+    _print("\n".join(line.rstrip() for line in written.getvalue().splitlines()))

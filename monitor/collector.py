@@ -33,10 +33,11 @@ from firmware_interface.ble import Connected, LinkItem, Lost, Overflow, Radio
 from firmware_interface.capture import Anchored, Ended, Entry, Introduced, What, Writer
 from firmware_interface.decoder import Decoder, Reception
 from firmware_interface.errors import Fault
-from firmware_interface.samples import Gap, GapReason, Notification, SampleBlock, Status, Stream
+from firmware_interface.samples import Gap, GapReason, Notification, SampleBlock, Sensor, Status, Stream
 from monitor.clock import HostClock
 from monitor.detection import detector_for
 from monitor.detection.events import Analysed, Context, Event, State, Twitch
+from monitor.detection.movement import MovementVeto
 from monitor.detection.settings import DetectorSettings
 from monitor.store import Linked, Observed, Record, Store, StoreError
 from monitor.tally import Minute, tally
@@ -300,8 +301,8 @@ class Watch:
         """Decide what is pending and account for the time up to now."""
         if self._decoder is None:
             return
-        for track in self._tracks.values():
-            self._say(track.finish(), track)
+        for track in sorted(self._tracks.values(), key=lambda track: track.stream.sensor is not Sensor.ACC):
+            self._say(track.finish(), track)  # acceleration first: the EMG waits for its word
         now_ns = self._now_ns()
         self._capture(now_ns, Ended())
         self._collector.keep(self._id, self._decoder.close(now_ns))
@@ -343,7 +344,8 @@ class Watch:
             absences = {name: await self._collector.ask_store(self._absence(name)) for name in streams}
             self._decoder = Decoder(item.codec, self._clock.utc_offset_ns, tuple(streams.values()))
             # At once: a view reads them in its own thread.
-            self._tracks = {name: _Track(s, self._settings, absences[name]) for name, s in streams.items()}
+            vetoes = _vetoes(streams.values())
+            self._tracks = {name: _Track(s, self._settings, absences[name], vetoes) for name, s in streams.items()}
             self._marks.clear()
         elif self._decoder:
             self._decoder.resume(item.codec)
@@ -445,11 +447,27 @@ def _identity(item: Connected) -> tuple[str, ...]:
     return (device.serial,) if device.serial else (device.name, item.address)
 
 
+def _vetoes(streams: Iterable[Stream]) -> dict[str, MovementVeto]:
+    """For each EMG stream of a device that has an accelerometer."""
+    streams = list(streams)
+    if not any(stream.sensor is Sensor.ACC for stream in streams):
+        return {}
+    return {s.name: MovementVeto(s.channels) for s in streams if s.sensor is Sensor.EMG}
+
+
 class _Track:
     """One stream of a device: detector, gaps that wait for it, totals of the session."""
 
-    def __init__(self, stream: Stream, settings: DetectorSettings, absence: Sequence[int]) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        settings: DetectorSettings,
+        absence: Sequence[int],
+        vetoes: Mapping[str, MovementVeto],
+    ) -> None:
         self.stream = stream
+        self._veto = vetoes.get(stream.name)
+        self._vetoes = list(vetoes.values()) if stream.sensor is Sensor.ACC else []
         self._detector = detector_for(stream, settings)
         self._absence = absence
         self._gaps: deque[Gap] = deque()
@@ -464,12 +482,16 @@ class _Track:
             self._gaps.append(item)
             return records
         if self._detector is None:
-            return records + self._observed(item.end_ns)
-        return records + self._records(self._detector.feed(item))
+            return records + self._observed(item.end_ns, _OBSERVED_NS)
+        events = self._heard(self._detector.feed(item))
+        return records + self._records(self._veto.feed(events) if self._veto else events)
 
     def finish(self) -> list[Record]:
         """The end of the stream: everything that waited."""
-        records = self._records(self._detector.finish()) if self._detector else self._observed(self._until_ns, 0)
+        if self._detector is None:
+            return [*self._observed(self._until_ns, 1), *self._released(None)]
+        events = self._heard(self._detector.finish())
+        records = self._records(self._veto.finish(events) if self._veto else events)
         return records + self._released(None)
 
     def views(self) -> list[ChannelView]:
@@ -490,13 +512,19 @@ class _Track:
             for c, label in enumerate(self.stream.channels)
         ]
 
-    def _observed(self, until_ns: int, after_ns: int = _OBSERVED_NS) -> list[Record]:
-        """What is not analysed was heard up to `until_ns`; said after each gap, and else now and then."""
+    def _observed(self, until_ns: int, after_ns: int) -> list[Record]:
+        """What is not analysed was heard up to `until_ns`; said after each gap, and else every `after_ns`."""
         self._until_ns = until_ns
         if until_ns - self._said_ns < after_ns and not self._gaps:
             return []
         self._said_ns = until_ns
         return [*self._released(until_ns), Observed(self.stream.name, until_ns)]
+
+    def _heard(self, events: list[Event]) -> list[Event]:
+        """What the detector said; an accelerometer says it to the EMG of its device, too."""
+        for veto in self._vetoes:
+            veto.hear(events)
+        return events
 
     def _absent(self, until_ns: int) -> Iterator[Gap]:
         """Before the first samples: monitoring was stopped, or it ran without the device, in turns."""

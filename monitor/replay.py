@@ -5,11 +5,13 @@ Rule: what `replay` says depends on the samples and the settings alone.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
-from firmware_interface.samples import Gap, Stream
+from firmware_interface.samples import Gap, Sensor, Stream
 from monitor.detection import ACC_RATE_MIN_HZ, EMG_RATE_MIN_HZ, TwitchDetector, detector_for
-from monitor.detection.events import Analysed, Context, State, Twitch
+from monitor.detection.events import Analysed, Context, Event, State, Twitch
+from monitor.detection.movement import MovementVeto
 from monitor.detection.settings import DetectorSettings
 from monitor.recording import Piece, Recording, RecordingError
 
@@ -48,6 +50,7 @@ def replay(recording: Recording, settings: DetectorSettings) -> Replay:
     """
     detectors = {s.name: detector_for(s, settings) for s in recording.streams}
     tracks = {s.name: _Track(s, d) for s in recording.streams if (d := detectors[s.name])}
+    _connect_vetoes(list(tracks.values()))
     notes = [
         f"{', '.join(s.channels)}: {s.sensor} at {s.rate_hz:g} Hz, not analysed"
         for s in recording.streams
@@ -63,11 +66,23 @@ def replay(recording: Recording, settings: DetectorSettings) -> Replay:
         track = tracks.get(piece.stream.name)
         if track is not None:
             track.feed(piece)
-    for track in tracks.values():
+    for track in sorted(
+        tracks.values(), key=lambda track: track.veto is not None
+    ):  # acceleration has its say first
         track.finish()
     events = [event for track in tracks.values() for event in track.events]
     summaries = [summary for track in tracks.values() for summary in track.summaries()]
     return Replay(_joined(events), summaries, [*recording.notes, *notes])
+
+
+def _connect_vetoes(tracks: list[_Track]) -> None:
+    """The EMG of a recording is not heard while its accelerometers move."""
+    accelerometers = [track for track in tracks if track.sensor is Sensor.ACC]
+    for track in tracks if accelerometers else ():
+        if track.sensor is Sensor.EMG:
+            track.veto = MovementVeto(track.channels, math.inf)
+            for accelerometer in accelerometers:
+                accelerometer.vetoes.append(track.veto)
 
 
 class _Track:
@@ -76,6 +91,8 @@ class _Track:
         self._detector = detector
         self._recorded_s = 0.0
         self._analysable_s = [0.0] * len(stream.channels)
+        self.veto: MovementVeto | None = None
+        self.vetoes: list[MovementVeto] = []
         self.events: list[Twitch | Context] = []
 
     def feed(self, piece: Piece) -> None:
@@ -84,10 +101,25 @@ class _Track:
             labels = self._stream.channels
             self.events += [Context(State.GAP, label, piece.start_ns, duration_s) for label in labels]
         else:
-            self._note(self._detector.feed(piece))
+            events = self._heard(self._detector.feed(piece))
+            self._note(self.veto.feed(events) if self.veto else events)
 
     def finish(self) -> None:
-        self._note(self._detector.finish())
+        events = self._heard(self._detector.finish())
+        self._note(self.veto.finish(events) if self.veto else events)
+
+    @property
+    def sensor(self) -> Sensor:
+        return self._stream.sensor
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        return self._stream.channels
+
+    def _heard(self, events: list[Event]) -> list[Event]:
+        for veto in self.vetoes:
+            veto.hear(events)
+        return events
 
     def summaries(self) -> list[ChannelSummary]:
         found = [event.channel for event in self.events if isinstance(event, Twitch)]
@@ -96,7 +128,7 @@ class _Track:
             for label, analysable_s in zip(self._stream.channels, self._analysable_s, strict=True)
         ]
 
-    def _note(self, events: list[Twitch | Context | Analysed]) -> None:
+    def _note(self, events: list[Event]) -> None:
         for event in events:
             if isinstance(event, Analysed):
                 self._recorded_s += event.observed_s

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from edfio import Edf, EdfAnnotation, EdfSignal
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firmware_interface.samples import Sensor, Stream, Unit
@@ -87,6 +87,7 @@ def most(near, row=0, taken=frozenset()):
     return max([most(near, row + 1, taken), *options])
 
 
+@settings(deadline=None)
 @given(intervals, intervals)
 def test_matching_is_one_to_one_valid_and_as_large_as_can_be(reports, twitches):
     pairs = pairs_of(reports, twitches)

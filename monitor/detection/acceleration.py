@@ -349,7 +349,8 @@ class AccelerationDetector:
         self._events += self._contexts.feed([_STATES[code]] * axes, start_ns, end_ns)
         observed_s = float(self._seen[0, -1 - self._decided]) / self._stream.rate_hz
         analysable_s = 0.0 if code else observed_s
-        self._events.append(Analysed(start_ns, end_ns, observed_s, (analysable_s,) * axes))
+        moving = code == _ARTEFACT
+        self._events.append(Analysed(start_ns, end_ns, observed_s, (analysable_s,) * axes, moving))
         self._door.forget_times(start)
 
 

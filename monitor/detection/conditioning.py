@@ -161,17 +161,16 @@ class MainsCanceller:
         self._order = np.concatenate(orders) if orders else np.zeros(0)
         self._line = np.repeat(np.arange(len(lines)), [len(order) for order in orders])
         self._first = np.flatnonzero(self._order == 1)
-        self._off_hz = np.zeros(len(lines))
         self._turning = np.zeros(len(lines), complex)  # averaged rotation a frame of the fundamentals
+        self._tuned_hz = self._nominal_hz.copy()
         shape = (channels, len(self._order))
-        self._phasor, self._last = np.zeros(shape, complex), np.zeros(shape, complex)
-        self._spread, self._gain = np.zeros(shape), np.zeros(shape)
-        self._frames = 0
-        self._power = np.zeros(channels)
+        self._phasor, self._spread, self._gain = np.zeros(shape, complex), np.zeros(shape), np.zeros(shape)
+        self._heard = np.zeros((_TUNE_FRAMES + 1, *shape), complex)  # since the last tuning, after one more
+        self._errors = np.zeros((_TUNE_FRAMES, *shape), complex)
+        self._frames = self._fresh = 0
         self.powers = np.zeros((channels, 0))
         """Mean square of what was subtracted from each of the frames last fed, shape (channels, frames)."""
-        if lines:
-            self._tune()
+        self._make_basis()
 
     def feed(self, y: Signal) -> Signal:
         """Clean whole frames, shape (channels, frames * frame length)."""
@@ -182,12 +181,12 @@ class MainsCanceller:
         clean = np.empty_like(y)
         done = 0
         while done < len(frames):
-            stop = min(done + _TUNE_FRAMES - self._frames % _TUNE_FRAMES, len(frames))
+            stop = min(done + self._until_tuning, len(frames))
             part = self._cleaned(frames[done:stop], self.powers[:, done:stop])
             clean[:, done * self._length : stop * self._length] = part.transpose(1, 0, 2).reshape(len(y), -1)
             done = stop
-            if self._frames % _TUNE_FRAMES == 0:
-                self._retune()
+            if self._until_tuning == _TUNE_FRAMES or self._frames < _TUNE_FRAMES:
+                self._tune()
         return clean
 
     @property
@@ -197,62 +196,76 @@ class MainsCanceller:
 
     def reset(self) -> None:
         """A gap: phases are unknown, the frequency is kept."""
-        self._frames = 0
+        self._frames = self._fresh = 0
         self._gain[:] = 0
         self._phasor[:] = 0
+
+    @property
+    def _until_tuning(self) -> int:
+        """Frames; at first each is tuned to, as there is nothing better yet."""
+        return 1 if self._frames < _TUNE_FRAMES else _TUNE_FRAMES - self._frames % _TUNE_FRAMES
 
     def _cleaned(self, frames: Signal, powers: Signal) -> Signal:
         """The frames without mains, shape (frames, channels, samples); writes how much that was."""
         level = _CLIP * np.abs(frames).mean(axis=2, keepdims=True)
         parts = np.clip(frames, -level, level) @ self._project
         count = len(self._order)
-        heard = parts[:, :, :count] + 1j * parts[:, :, count:]
-        mains = np.zeros(heard.shape, complex)
-        for i, phasors in enumerate(heard):
-            mains[i] = self._follow(phasors)
-            powers[:, i] = self._power
-        if not mains.any():
+        mains = self._gain * self._averaged(parts[:, :, :count] + 1j * parts[:, :, count:])
+        if not self._gain.any():
             return frames
+        powers[:] = (mains.real**2 + mains.imag**2).sum(axis=2).T / 2
         return np.asarray(frames - np.concatenate((mains.real, mains.imag), axis=2) @ self._synthesis)
 
-    def _follow(self, heard: NDArray[np.complex128]) -> NDArray[np.complex128]:
-        """Take the phasors of one frame into the average; return those to subtract, of the stronger line."""
-        hz = (self._nominal_hz + self._off_hz)[self._line] * self._order
-        expected = self._phasor * np.exp(2j * np.pi * self._frame_s * hz)
-        error = heard - expected
-        self._track(heard)
-        weight = max(1 / (self._frames + 1), self._frame_s / _AVERAGE_S)
-        self._phasor = expected + weight * error
-        power = error.real**2 + error.imag**2
-        self._spread += max(1 / max(self._frames, 1), weight) * (power - self._spread)
-        strength = self._phasor.real**2 + self._phasor.imag**2
-        doubt = _SIGNIFICANCE * weight / (2 - weight) * self._spread
-        self._gain = np.clip(1 - doubt / np.maximum(strength, 1e-30), 0, 1) * (self._frames > 1)
-        self._frames += 1
-        powers = np.add.reduceat(self._gain * strength, self._first, axis=1) / 2
-        stronger = int(powers.sum(axis=0).argmax())
-        self._power = powers[:, stronger]
-        return np.asarray(self._gain * self._phasor * (self._line == stronger))
-
-    def _track(self, heard: NDArray[np.complex128]) -> None:
-        """Follow the frequencies by the turn of the fundamentals from frame to frame."""
-        if self._frames:
-            turn = (heard * self._last.conj())[:, self._first].sum(axis=0)
-            self._turning += max(1 / self._frames, self._frame_s / _FREQUENCY_AVERAGE_S) * (turn - self._turning)
-            ahead = np.angle(self._turning * np.exp(-2j * np.pi * self._frame_s * self._nominal_hz))
-            self._off_hz = ahead / (2 * np.pi * self._frame_s)
-        self._last = heard
-
-    def _retune(self) -> None:
-        moved = np.abs(self._off_hz - self._tuned_hz) > _TUNE_STEP_HZ
-        if (moved & (self._gain[:, self._first].max(axis=0) > _TRUSTED)).any():
-            self._tune()
+    def _averaged(self, heard: NDArray[np.complex128]) -> NDArray[np.complex128]:
+        """Take the phasors of some frames into the average; return it as it was after each."""
+        averages = np.empty_like(heard)
+        for i, phasor in enumerate(heard):
+            expected = self._phasor * self._rotation
+            error = phasor - expected
+            weight = max(1 / (self._frames + 1), self._frame_s / _AVERAGE_S)
+            averages[i] = self._phasor = expected + weight * error
+            self._errors[self._fresh] = error
+            self._fresh += 1
+            self._heard[self._fresh] = phasor
+            self._frames += 1
+        return averages
 
     def _tune(self) -> None:
-        self._tuned_hz = self._off_hz.copy()
-        trusted = self._gain[:, self._first].max(axis=0) > _TRUSTED
-        hz = self._nominal_hz + np.where(trusted, self._tuned_hz, 0.0)
-        angle = 2 * np.pi * self._time_s[:, None] * (hz[self._line] * self._order)
+        """Judge what is mains by the frames since the last time, and follow its frequency."""
+        fresh = self._fresh
+        weight = max(1 / self._frames, self._frame_s / _AVERAGE_S)
+        errors = self._errors[:fresh]
+        share = max(1 / max(self._frames - 1, 1), min(fresh * weight, 1.0))
+        self._spread += share * ((errors.real**2 + errors.imag**2).mean(axis=0) - self._spread)
+        strength = self._phasor.real**2 + self._phasor.imag**2
+        doubt = _SIGNIFICANCE * weight / (2 - weight) * self._spread
+        gain = np.clip(1 - doubt / np.maximum(strength, 1e-30), 0, 1) * (self._frames > 2)
+        self._follow_frequency(gain)
+        powers = np.add.reduceat(gain * gain * strength, self._first, axis=1).sum(axis=0)
+        self._gain = gain * (self._line == powers.argmax())
+        self._heard[0] = self._heard[fresh]
+        self._fresh = 0
+
+    def _follow_frequency(self, gain: Signal) -> None:
+        """By the turn of the fundamentals from frame to frame."""
+        begin = 0 if self._frames > self._fresh else 1
+        heard = self._heard[begin : self._fresh + 1][:, :, self._first]
+        if len(heard) < 2:
+            return
+        turn = (heard[1:] * heard[:-1].conj()).sum(axis=1).mean(axis=0)
+        share = max(1 / (self._frames - 1), min((len(heard) - 1) * self._frame_s / _FREQUENCY_AVERAGE_S, 1.0))
+        self._turning += share * (turn - self._turning)
+        ahead = np.angle(self._turning * np.exp(-2j * np.pi * self._frame_s * self._nominal_hz))
+        hz = self._nominal_hz + ahead / (2 * np.pi * self._frame_s)
+        trusted = gain[:, self._first].max(axis=0) > _TRUSTED
+        if (trusted & (np.abs(hz - self._tuned_hz) > _TUNE_STEP_HZ)).any():
+            self._tuned_hz = np.where(trusted, hz, self._nominal_hz)
+            self._make_basis()
+
+    def _make_basis(self) -> None:
+        hz = self._tuned_hz[self._line] * self._order
+        self._rotation = np.exp(2j * np.pi * self._frame_s * hz)
+        angle = 2 * np.pi * self._time_s[:, None] * hz
         basis = np.concatenate((np.cos(angle), -np.sin(angle)), axis=1)
-        self._project = np.ascontiguousarray(np.linalg.pinv(basis).T)
+        self._project = np.ascontiguousarray(np.linalg.pinv(basis).T) if basis.size else basis
         self._synthesis = np.ascontiguousarray(basis.T)

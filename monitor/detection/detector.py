@@ -37,14 +37,15 @@ from monitor.detection.potentials import Potential, Runs, stretches
 from monitor.detection.settings import DetectorSettings
 from monitor.detection.shape import measure
 
-_LESSON_FRAMES = 5
+_LESSON_FRAMES = 10
 _BLIND_S = (0.010, 0.003)
 """A potential must be received from this much before it, as a bridge that ends leaves a transient, to this much
 after it."""
 _ENERGY_S = 0.008
 """Window of the energy: about the length of one phase of a potential. Twice and half of it found less."""
-_REAL_NOISE = 1.08
-"""Skin noise over a Gaussian one of the same floor, in energy: it comes and goes (evoked and armband rest)."""
+_REAL_NOISE = 0.6
+"""Skin noise comes and goes: crossings need 1 + this / (samples in the window) times the energy that Gaussian
+noise of the same floor asks for. The fewer samples are averaged, the more it matters (evoked and armband rest)."""
 _CREST_QUANTILES = (0.8, 0.5)
 """Crests of ticks follow how restless the noise is; twitches fill fewer than a fifth of the ticks, twitches and
 heart beats together fewer than half."""
@@ -53,7 +54,7 @@ _OVERLAP = 2.5
 _FRACTION = 0.1
 """Duration is measured where the energy exceeds this share of its peak: a third of the amplitude."""
 _MERGE_S = 0.008
-_PAST_S = 2.0
+_PAST_S = 3.5
 _DOUBLET_S = 0.11
 """Kleine 2012: a motor unit's second discharge comes after 10 to 110 ms."""
 _WAKE_S, _WAKE = 0.15, 0.2
@@ -76,10 +77,16 @@ _FAR_APART = 4
 """From so many channels on, what all of them show alike comes from none of the muscles."""
 _ALIKE, _ALIKE_SIZE = 0.8, 0.4
 """Correlation with the largest, and size over it."""
+_EFFORT, _EFFORT_TICKS = 0.15, 3
+"""Share of a calibrated contraction, and ticks in a row of it, from which a muscle is at work; a twitch fills
+two."""
+_LOGIT, _LOGIT_SLOPE = 0.65, 1.8
+"""Of being right, at the threshold and by the logarithm of the energy over it: fitted to all reports of the
+table in docs/detection.md, whose last rows show how well it holds."""
 _FLAT = 1e-2
 _QUIET = 2.0
 """Energy over the floor up to which a tick teaches the noise model."""
-_VISIBLE = 9.0
+VISIBLE = 9.0
 """Peak-to-peak over noise sigma that is seen at the default threshold."""
 _AT_WORK = 1.6
 """Crests over those of steady noise of the same floor, from which it is a muscle that hides what is small."""
@@ -116,7 +123,10 @@ class Detector:
         self._floor = NoiseFloor(channels, _CREST_QUANTILES)
         self._usual_mains = np.full(channels, np.nan)
         per_unit = {Unit.MICROVOLT: 1.0, Unit.MILLIVOLT: 1e-3}.get(stream.unit, math.inf)
-        self._smallest = settings.smallest_uv * per_unit
+        usual = settings.smallest_uv * per_unit
+        self._smallest = np.array([settings.smallest_at.get(name, usual) for name in stream.channels])
+        contractions = [settings.contraction_at.get(name, math.inf) for name in stream.channels]
+        self._effort = (_EFFORT * np.array(contractions)) ** 2
         past = self._samples(_PAST_S + 2 * settings.isolation_s + 4 * settings.twitch_max_s)
         self._signal, self._white, self._slow, self._energy = (Past(channels, past) for _ in range(4))
         self._blind = Past(1, past)
@@ -200,11 +210,14 @@ class Detector:
         contact = self._contact_of(largest)
         self._contact.append(contact.astype(float))
         self._ticks.append(np.where(contact, self._hidden_by[:, None], float(_BAD_CONTACT)))
+        loud = bool((self._energy.last(y.shape[1]).max(axis=1) > self._threshold).any())
         for end in range(self._signal.end - y.shape[1] + self._frame, self._signal.end + 1, self._frame):
             self._heard += 1
             self._now = end
-            self._potentials += self._runs.feed(self._energy, end - self._frame, end, self._threshold)
+            if loud or self._runs.running:
+                self._potentials += self._runs.feed(self._energy, end - self._frame, end, self._threshold)
             self._prolong_marks()
+            self._mark_effort()
             self._judge(end - self._reach)
             self._account(end - self._reach - self._longest - self._reach // 2)
         if self._door.teaches(self._heard):
@@ -247,7 +260,7 @@ class Detector:
 
     def _learned_hiding(self) -> NDArray[np.float64]:
         """Code of what would hide the twitches of interest, a channel each: noise, or the muscle at work."""
-        hidden = self.noise * _VISIBLE > self._smallest
+        hidden = self.noise * VISIBLE > self._smallest
         crests = self._over[0] / self._over[1] * self._floor.energy
         by = np.where(self._floor.crests[:, 0] > _AT_WORK * crests, _VOLUNTARY, _BAD_CONTACT)
         return np.where(self._floor.warm, np.where(hidden, by, 0), _BAD_CONTACT).astype(float)
@@ -518,7 +531,7 @@ class Detector:
             peak_to_peak=float(peaks[c]),
             unit=self._stream.unit,
             snr=peak / noise,
-            confidence=float(1 - 0.5 / max(ratio, 1.0)),
+            confidence=1 / (1 + math.exp(-_LOGIT) * ratio**-_LOGIT_SLOPE),
             amplitudes=tuple((self._stream.channels[i], float(peaks[i])) for i in order),
             waveform=shapes[c].astype(np.float32),
             waveform_start_s=-margin / rate_hz,
@@ -570,6 +583,21 @@ class Detector:
             if stop > self._now - self._frame:
                 first, last = self._tick_span(self._now - self._frame, min(stop, self._now))
                 self._ticks.raise_to(channel, first, last, code)
+
+    def _mark_effort(self) -> None:
+        """Where the level of a contraction is known, a share of it that lasts is one, whatever its potentials."""
+        if np.isinf(self._effort).all():
+            return
+        ticks = 1 + _EFFORT_TICKS
+        start = self._now - ticks * self._tick
+        if start < self._door.begin:
+            return
+        signal = self._signal.span(start, self._now)
+        loud = (signal * signal).reshape(len(signal), ticks, -1).mean(axis=2) > self._effort[:, None]
+        first, _ = self._tick_span(start, self._now)
+        for tick in range(2):
+            for channel in np.flatnonzero(loud[:, tick : tick + _EFFORT_TICKS].all(axis=1)).tolist():
+                self._ticks.raise_to(channel, first + tick, first + tick + _EFFORT_TICKS, _VOLUNTARY)
 
     def _account(self, front: int, *, ending: bool = False) -> None:
         """Every frame before `front` is final: say its contexts, and how much of it was analysable."""
@@ -625,7 +653,7 @@ def _thresholds(settings: DetectorSettings, rate_hz: float, window: int, tick: i
     tick is the largest of as many as fit in it.
     """
     trials = 60 * rate_hz / window
-    crossing = _REAL_NOISE * chdtri(window, settings.false_alarms_per_min / trials) / window
+    crossing = (1 + _REAL_NOISE / window) * chdtri(window, settings.false_alarms_per_min / trials) / window
     floor = 2 * gammaincinv(tick / 2, FLOOR_QUANTILE) / tick
     fitting = max(_OVERLAP * tick / window, 1.0)
     crests = [2 * gammaincinv(window / 2, q ** (1 / fitting)) / window for q in _CREST_QUANTILES]

@@ -84,6 +84,8 @@ class Analysed:
     """How much of it was received."""
     analysable_s: tuple[float, ...]
     """How much of that a twitch would have been reported in, a number a channel."""
+    moving: bool = False
+    """Whether the wearer moved; only an accelerometer knows."""
 
 
 Event = Twitch | Context | Analysed

@@ -3,7 +3,7 @@
 Rules:
 
 * One channel each. A beat is known by its shape once four in a row came in turn: three intervals of 0.35 to 1.4 s,
-  each within a fifth of the one before. Until then its potentials look like twitches, and are reported.
+  each within 15 % of the one before. Until then its potentials look like twitches, and are reported.
 * A motor unit has one shape, too, but no pulse: what keeps coming out of turn is forgotten as a heart.
 * A regular motor unit in a held muscle discharges at 4 Hz or more (detection.md 4) and is not taken for one.
 
@@ -29,7 +29,7 @@ _ALIKE = 0.75
 _SIZE = 1.8
 """Largest ratio of the sizes of two beats: breathing changes it by a third."""
 _INTERVAL_S = (0.35, 1.4)
-_IRREGULAR = 0.2
+_IRREGULAR = 0.15
 """Change from interval to interval."""
 _IN_A_ROW = 4
 _REMEMBERED_S = 7.0
@@ -37,7 +37,7 @@ _LOST_S = 12.0
 """A heart that was not heard for this long is no longer expected."""
 _FOLLOW = 0.1
 """Weight of a new beat in the template."""
-_TRUST_MAX = 8.0
+_TRUST_FIRST, _TRUST_MAX = 2.0, 8.0
 _MISTRUST = 2.0
 """A beat in turn adds one to the trust, one out of turn costs this much."""
 
@@ -93,7 +93,7 @@ class HeartBeats:
             return False
         self._template = self._inner(shape)
         self._last, self._period = at, float(at - row[0])
-        self._trust = _IN_A_ROW
+        self._trust = _TRUST_FIRST
         self._seen.clear()
         return True
 
@@ -116,22 +116,14 @@ class HeartBeats:
         return True
 
     def _row(self, at: int, shape: Shape) -> list[int]:
-        """When the beats before this one were, latest first, as far as they came in turn."""
+        """When the beats before this one were, latest first, if all that look like it came in turn."""
         template = self._inner(shape)
         alike = [s.at for s in reversed(self._seen) if self._lag(template, s.shape) is not None]
-        shortest, longest = (round(s * self._rate_hz) for s in _INTERVAL_S)
-        for first in alike:
-            row, period = [first], at - first
-            if not shortest <= period <= longest:
-                continue
-            for other in alike:
-                interval = row[-1] - other
-                if abs(interval - period) <= _IRREGULAR * period:
-                    row.append(other)
-                    period = interval
-            if len(row) >= _IN_A_ROW - 1:
-                return row
-        return []
+        intervals = -np.diff([at, *alike[: _IN_A_ROW - 1]]) / self._rate_hz
+        shortest, longest = _INTERVAL_S
+        in_pace = (shortest <= intervals) & (intervals <= longest)
+        steady = np.abs(np.diff(intervals)) <= _IRREGULAR * intervals[:-1]
+        return alike[: _IN_A_ROW - 1] if in_pace.all() and steady.all() else []
 
     def _inner(self, shape: Shape, lag: int | None = None) -> Shape:
         first = self._slack if lag is None else lag
