@@ -43,6 +43,8 @@ class Reception:
 
     received: int = 0
     missing: int = 0
+    estimated: int = 0
+    """Of those missing: how many was told by the time alone."""
     packets: int = 0
     late: int = 0
     malformed: int = 0
@@ -103,12 +105,17 @@ class Decoder:
     def close(self, arrival_ns: int) -> list[Gap]:
         """The end: the gaps of streams that are interrupted and will not be heard again."""
         gaps = [gap for track in self._tracks.values() for gap in track.close(arrival_ns)]
-        self.reception.missing += sum(gap.missing for gap in gaps)
+        for gap in gaps:
+            self._miss(gap)
         return gaps
 
     def resume(self, codec: Codec) -> None:
         """Go on with the same device after a reconnect. Its streams must be the same."""
         self._codec = codec
+
+    def _miss(self, gap: Gap) -> None:
+        self.reception.missing += gap.missing
+        self.reception.estimated += 0 if gap.exact else gap.missing
 
     def _count(self, items: list[SampleBlock | Gap]) -> list[SampleBlock | Gap]:
         reception = self.reception
@@ -116,7 +123,7 @@ class Decoder:
         reception.late += not items
         for item in items:
             if isinstance(item, Gap):
-                reception.missing += item.missing
+                self._miss(item)
             else:
                 reception.received += item.length
         return items

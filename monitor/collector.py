@@ -21,7 +21,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import accumulate, cycle
 from typing import TypeVar
@@ -99,9 +99,13 @@ class DeviceView:
     """Share of samples that are missing, in this session."""
     loss_minute: float
     """And in the last minute."""
+    loss_exact: bool
+    """Whether the device counted all that is missing; else the time told."""
     malformed: int
     off: tuple[str, ...]
     """Channels whose electrodes have no contact, as the device says."""
+    impedance_ohm: tuple[int, ...]
+    """Of the electrode of each channel of the first stream, where the device measures it."""
     channels: tuple[ChannelView, ...]
 
 
@@ -323,8 +327,10 @@ class Watch:
             rssi=self._met.rssi if self._met else None,
             loss=reception.loss if reception else 0.0,
             loss_minute=self._loss_minute(),
+            loss_exact=not (reception and reception.estimated),
             malformed=reception.malformed if reception else 0,
             off=self._off(),
+            impedance_ohm=self._status.impedance_ohm,
             channels=tuple(view for track in self._tracks.values() for view in track.views()),
         )
 
@@ -347,6 +353,7 @@ class Watch:
             vetoes = _vetoes(streams.values())
             self._tracks = {name: _Track(s, self._settings, absences[name], vetoes) for name, s in streams.items()}
             self._marks.clear()
+            self._status = Status()
         elif self._decoder:
             self._decoder.resume(item.codec)
         self._met = item
@@ -402,6 +409,7 @@ class Watch:
                 self._say(track.feed(item), track)
 
     def _note(self, status: Status, at_ns: int) -> None:
+        status = _completed(status, self._status)
         changed = status.lead_off != self._status.lead_off
         self._status = status
         if changed or at_ns - self._status_kept_ns >= _STATUS_EVERY_NS:
@@ -439,6 +447,12 @@ class Watch:
         """Whether a person should be told when it happens: not of a packet lost now and then, nor for each of
         the streams that stand still together."""
         return gap.end_ns - gap.start_ns > _NEWS_NS and track is next(iter(self._tracks.values()))
+
+
+def _completed(status: Status, before: Status) -> Status:
+    """What a device does not say each time is as it was."""
+    known = {field: value for field, value in asdict(before).items() if getattr(status, field) in (None, ())}
+    return replace(status, **known)
 
 
 def _identity(item: Connected) -> tuple[str, ...]:

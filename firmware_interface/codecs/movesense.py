@@ -140,6 +140,7 @@ class Movesense:
         "Wear it, for contact between its studs switches it on; remove it from this computer's paired devices"
     )
     NOTIFY: ClassVar[tuple[str, ...]] = (NOTIFICATION,)
+    SAMPLES: ClassVar[str] = NOTIFICATION
     STOP: ClassVar[tuple[Write, ...]] = tuple(
         Write(COMMAND, bytes((Request.UNSUBSCRIBE, _REFERENCE + n))) for n in range(_SUBSCRIPTIONS_MAX)
     )

@@ -136,6 +136,7 @@ class OpenProfile:
     )
     ADVICE: ClassVar[str] = "Switch the board on"
     NOTIFY: ClassVar[tuple[str, ...]] = (CONTROL, STATUS, DATA)
+    SAMPLES: ClassVar[str] = DATA
     START: ClassVar[tuple[Write, ...]] = (Write(CONTROL, bytes((Opcode.START, 1, 0xFF))),)
     STOP: ClassVar[tuple[Write, ...]] = (Write(CONTROL, bytes((Opcode.STOP, 2))),)
     START_GRACE_S: ClassVar[float] = 2.0
