@@ -28,8 +28,8 @@ PERFECT = Imperfection(clock_skew_ppm=200)
 LOSSY = Imperfection(clock_skew_ppm=200, loss=0.03)
 _STEP_NS = SECOND // 4
 _SETTLED_NS = 15 * SECOND
-_SETTLED_PACKETS = 120
-"""Times hold once so many came, and so long went by: 15 s of most devices, 86 s of one that sends 1.4 a second."""
+_SETTLED = 250
+"""Times hold once so many notifications came, and so long went by: 15 s of most devices, 3 min of an OH1."""
 _UNSETTLED_MS = 200
 
 
@@ -70,6 +70,7 @@ class Heard:
     codec: object
     decoder: Decoder
     items: list
+    notifications: int = 0
     settled_ns: int = _SETTLED_NS
 
     def of(self, stream):
@@ -176,7 +177,8 @@ class _Session:
         while self._inbox._items:
             item = replace(self._inbox._items.popleft(), arrival_ns=self._arrivals.popleft())
             heard.items += heard.decoder.feed(item)
-            if heard.decoder.reception.packets <= _SETTLED_PACKETS:
+            heard.notifications += 1
+            if heard.notifications <= _SETTLED:
                 heard.settled_ns = max(_SETTLED_NS, item.arrival_ns)
 
 
