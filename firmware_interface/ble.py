@@ -246,7 +246,7 @@ class Radio:
                     if isinstance(item, Lost):
                         return
                     if isinstance(item, Notification) and item.characteristic == found.codec.SAMPLES:
-                        heard_ns = item.arrival_ns
+                        heard_ns = time.monotonic_ns()  # not when it came: we may have been late
                         until_ns = max(until_ns, heard_ns + round(patience_s * 1e9))
                 now_ns = time.monotonic_ns()
                 yield Lost(GapReason.STALLED, now_ns, f"no samples for {(now_ns - heard_ns) * 1e-9:.1f} s")
