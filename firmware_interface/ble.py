@@ -238,14 +238,18 @@ class Radio:
             async with self._connection(address, inbox) as (client, found):
                 answers = await _bonded(client, lambda: _converse(client, inbox, found.codec.start()))
                 yield replace(found, answers=(*found.answers, *answers[1]))
-                codec = found.codec
-                grace_ns = time.monotonic_ns() + round(codec.START_GRACE_S * 1e9)
-                item = await inbox.take(codec.START_GRACE_S)
-                while not isinstance(item, Lost):
+                grace_s, patience_s = found.codec.START_GRACE_S, _patience_s(found.device)
+                heard_ns = time.monotonic_ns()
+                until_ns = heard_ns + round(grace_s * 1e9)
+                while item := await inbox.take(until_ns):
                     yield item
-                    left_s = (grace_ns - time.monotonic_ns()) * 1e-9  # answers come before the first samples
-                    item = await inbox.take(max(left_s, _patience_s(codec.device)))
-                yield item
+                    if isinstance(item, Lost):
+                        return
+                    if isinstance(item, Notification) and item.characteristic == found.codec.SAMPLES:
+                        heard_ns = time.monotonic_ns()  # not when it came: we may have been late
+                        until_ns = max(until_ns, heard_ns + round(patience_s * 1e9))
+                now_ns = time.monotonic_ns()
+                yield Lost(GapReason.STALLED, now_ns, f"no samples for {(now_ns - heard_ns) * 1e-9:.1f} s")
         except _FAULTS as fault:
             yield Lost(GapReason.DISCONNECTED, time.monotonic_ns(), _explain(fault, address))
 
@@ -415,16 +419,14 @@ class _Inbox:
         self._items.append(Lost(GapReason.DISCONNECTED, time.monotonic_ns(), detail))
         self._filled.set()
 
-    async def take(self, patience_s: float) -> Notification | Overflow | Lost:
-        """The next item; that the device stalled, if none comes within `patience_s`."""
+    async def take(self, until_ns: int) -> Notification | Overflow | Lost | None:
+        """The next item; None if it does not come by then."""
         if not self._items:
             self._filled.clear()
             with suppress(TimeoutError):
-                async with asyncio.timeout(patience_s):
+                async with asyncio.timeout((until_ns - time.monotonic_ns()) * 1e-9):
                     await self._filled.wait()
-        if not self._items:
-            return Lost(GapReason.STALLED, time.monotonic_ns(), f"no notification for {patience_s:.1f} s")
-        return self._items.popleft()
+        return self._items.popleft() if self._items else None
 
     def listen(self) -> None:
         """A conversation begins: what came before is no answer."""

@@ -214,16 +214,14 @@ class _Reader:
     """One device, decoded again."""
 
     def __init__(self, said: Introduced, device: Captured) -> None:
-        codec = _codec(said)
-        self._decoder = Decoder(codec, said.utc_offset_ns)
-        self._streams = dict(zip((s.name for s in codec.device.streams), device.streams, strict=True))
+        self._decoder = Decoder(_codec(said), said.utc_offset_ns, device.streams)
 
     def take(self, entry: Entry) -> Iterator[SampleBlock | Gap]:
         match entry.what:
             case Introduced() as said:
                 self._decoder.resume(_codec(said))
             case Notification() as notification:
-                yield from self._named(self._decoder.feed(notification))
+                yield from (i for i in self._decoder.feed(notification) if not isinstance(i, Status))
             case GapReason() as reason:
                 self._decoder.interrupt(reason)
             case Anchored() as anchor:
@@ -231,11 +229,8 @@ class _Reader:
             case Ended():
                 """The capture's to handle."""
 
-    def end(self, at_ns: int) -> Iterator[SampleBlock | Gap]:
-        return self._named(self._decoder.close(at_ns))
-
-    def _named(self, items: Sequence[SampleBlock | Gap | Status]) -> Iterator[SampleBlock | Gap]:
-        return (replace(i, stream=self._streams[i.stream.name]) for i in items if not isinstance(i, Status))
+    def end(self, at_ns: int) -> list[Gap]:
+        return self._decoder.close(at_ns)
 
 
 def _codec(said: Introduced) -> Codec:

@@ -12,6 +12,7 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from firmware_interface.clock import DeviceClock
@@ -42,6 +43,8 @@ class Reception:
 
     received: int = 0
     missing: int = 0
+    estimated: int = 0
+    """Of those missing: how many was told by the time alone."""
     packets: int = 0
     late: int = 0
     malformed: int = 0
@@ -58,13 +61,17 @@ class Decoder:
     Args:
         codec: the device as its codec knows it.
         utc_offset_ns: UTC minus the arrival clock.
+        streams: what to call its streams; by default as it does.
     """
 
-    def __init__(self, codec: Codec, utc_offset_ns: int = 0) -> None:
+    def __init__(self, codec: Codec, utc_offset_ns: int = 0, streams: Sequence[Stream] = ()) -> None:
         self._codec = codec
-        streams = codec.device.streams
-        clock = _Clock(codec.counter.device_ns_modulus) if codec.counter.device_ns_modulus else None
-        self._tracks = {stream.name: _Track(stream, codec.counter, clock, utc_offset_ns) for stream in streams}
+        said, counter = codec.device.streams, codec.counter
+        clock = _Clock(counter.device_ns_modulus) if counter.device_ns_modulus else None
+        self._tracks = {
+            stream.name: _Track(named, counter, clock, utc_offset_ns)
+            for stream, named in zip(said, streams or said, strict=True)
+        }
         self.reception = Reception()
 
     def feed(self, notification: Notification) -> list[SampleBlock | Gap | Status]:
@@ -98,12 +105,17 @@ class Decoder:
     def close(self, arrival_ns: int) -> list[Gap]:
         """The end: the gaps of streams that are interrupted and will not be heard again."""
         gaps = [gap for track in self._tracks.values() for gap in track.close(arrival_ns)]
-        self.reception.missing += sum(gap.missing for gap in gaps)
+        for gap in gaps:
+            self._miss(gap)
         return gaps
 
     def resume(self, codec: Codec) -> None:
         """Go on with the same device after a reconnect. Its streams must be the same."""
         self._codec = codec
+
+    def _miss(self, gap: Gap) -> None:
+        self.reception.missing += gap.missing
+        self.reception.estimated += 0 if gap.exact else gap.missing
 
     def _count(self, items: list[SampleBlock | Gap]) -> list[SampleBlock | Gap]:
         reception = self.reception
@@ -111,7 +123,7 @@ class Decoder:
         reception.late += not items
         for item in items:
             if isinstance(item, Gap):
-                reception.missing += item.missing
+                self._miss(item)
             else:
                 reception.received += item.length
         return items
@@ -127,12 +139,7 @@ class _Clock:
 
     def reset(self) -> None:
         """It was set, or starts again."""
-        self._fit = DeviceClock(1.0, _CRYSTAL)
-
-    @property
-    def tick_ns(self) -> float:
-        """Nanoseconds of the host for one of the device."""
-        return self._fit.tick_ns
+        self.fit = DeviceClock(1.0, _CRYSTAL)
 
     def unwrapped(self, device_ns: int, arrival_ns: int) -> int:
         """The reading with its wraps: of those that it can have, the nearest to the time that passed."""
@@ -140,14 +147,6 @@ class _Clock:
         tick = device_ns + round((expected - device_ns) / self._modulus_ns) * self._modulus_ns
         self._tick, self._arrival_ns = tick, arrival_ns
         return tick
-
-    def feed(self, tick: int, arrival_ns: int) -> None:
-        """A packet whose last sample was taken at `tick` arrived."""
-        self._fit.feed(tick, arrival_ns)
-
-    def at(self, tick: int) -> int:
-        """Host time of `tick`."""
-        return self._fit.at(tick)
 
 
 class _Track:
@@ -237,15 +236,16 @@ class _Track:
     def _time(self, packet: Packet, position: int, arrival_ns: int) -> tuple[int, float]:
         """Of the first sample by the arrival clock, and the period. The radio delays from the *last* sample on."""
         last = packet.counts.shape[1] - 1
-        if self._device_clock is None or packet.device_ns is None:
-            self._rate.feed(position + last, arrival_ns)
-            return self._rate.at(position), self._rate.tick_ns
+        rate, clock = self._rate, self._device_clock
+        if clock is None or packet.device_ns is None:
+            rate.feed(position + last, arrival_ns, arrival_ns)
+            return rate.at(position), rate.tick_ns
         stamped = last if self._counter.stamps_last else 0
-        tick = self._device_clock.unwrapped(packet.device_ns, arrival_ns)
-        self._rate.feed(position + stamped, tick)
-        self._device_clock.feed(tick + round((last - stamped) * self._rate.tick_ns), arrival_ns)
-        start_ns = self._device_clock.at(tick - round(stamped * self._rate.tick_ns))
-        return start_ns, self._rate.tick_ns * self._device_clock.tick_ns
+        tick = clock.unwrapped(packet.device_ns, arrival_ns)
+        rate.feed(position + stamped, tick, arrival_ns)
+        taken = tick + round((last - stamped) * rate.tick_ns)
+        clock.fit.feed(taken, packet.began_ns or arrival_ns, arrival_ns)
+        return clock.fit.at(tick - round(stamped * rate.tick_ns)), rate.tick_ns * clock.fit.tick_ns
 
     def _not_before_last(self, start_ns: int, period_ns: float) -> int:
         """At least half a period after the last sample: a fit may step back, sample times may not."""

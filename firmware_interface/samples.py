@@ -114,6 +114,8 @@ class Packet:
     """Counter of the first sample."""
     device_ns: int | None = None
     """The device's clock at the first sample, or at the last: `Counter.stamps_last`."""
+    began_ns: int | None = None
+    """Arrival of the first of several notifications that it came in."""
     overrun: bool = False
     lead_off_changed: bool = False
     clipped: bool = False

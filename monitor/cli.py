@@ -224,6 +224,10 @@ def _print_survey(surveyed: Iterable[Surveyed], *, everything: bool, json_lines:
         )
         _print_table(("address", "name", "signal", "family", "streams"), rows)
     ours = [sighting for sighting, _ in shown if sighting.codec]
+    silent = {sighting.codec for sighting, said in shown if sighting.codec and not isinstance(said, Device)}
+    for family in FAMILIES:
+        if family in silent or not ours:
+            _note(f"{family.FAMILY}: {family.ADVICE}")
     if ours:
         _note(f"to watch {'it' if len(ours) == 1 else 'them'}: fasciwatch run")
         _note(f"to choose and name: [[devices]] with address = {ours[0].address!r} in {config.default_path()}")
@@ -257,7 +261,7 @@ def link(
         for h, status, linked in found:
             _print(lines.as_json(_heard_fields(names[h.device_id], h, status, linked)))
     elif heard:
-        titles = ("minute", "device", "from", "observed s", "loss", "missing", "battery", "signal")
+        titles = ("minute", "device", "from", "observed s", "loss", "missing", "battery", "contact", "signal")
         _print_table(titles, (_heard_row(names[h.device_id], h, status, linked) for h, status, linked in found))
 
 
@@ -273,6 +277,7 @@ def _heard_fields(device: str, heard: Heard, status: Status | None, linked: Link
         "exact": heard.exact,
         "battery_percent": status.battery_percent if status else None,
         "no_contact": status.lead_off if status else None,
+        "impedance_ohm": status.impedance_ohm if status else None,
         "rssi_dbm": linked.rssi if linked else None,
         "firmware": linked.firmware if linked else None,
     }
@@ -287,8 +292,16 @@ def _heard_row(device: str, heard: Heard, status: Status | None, linked: Linked 
         f"{100 * heard.loss:.1f} %" + ("" if heard.exact else " (estimated)"),
         ", ".join(f"{reason} {seconds:.1f} s" for reason, seconds in sorted(heard.missing_s.items())),
         lines.battery(status.battery_percent).removeprefix("battery ") if status else "",
+        _contact(status) if status else "",
         f"{linked.rssi} dBm" if linked else "",
     )
+
+
+def _contact(status: Status) -> str:
+    """That of the electrodes, where the device says something of it."""
+    if status.impedance_ohm:
+        return lines.impedance(status.impedance_ohm)
+    return f"{sum(status.lead_off)} of {len(status.lead_off)} off" if any(status.lead_off) else ""
 
 
 @app.command()
@@ -347,7 +360,7 @@ def calibrate(
     ] = "65-70",
     json_lines: Json = False,
 ) -> None:
-    """Measure a person's channels at rest and in a contraction, for the configuration."""
+    """Measure a person's channels at rest and in a contraction."""
     opened = read(recording)
     spans = _seconds(rest, "--rest"), _seconds(contracted, "--contraction")
     for stream in opened.streams:
@@ -808,6 +821,7 @@ def _sighting_fields(sighting: Sighting, said: Device | str | None) -> lines.Fie
         "firmware": known.firmware if known else None,
         "streams": [asdict(stream) for stream in known.streams] if known else None,
         "trouble": said if isinstance(said, str) else None,
+        "advice": sighting.codec.ADVICE if sighting.codec else None,
         "start": "fasciwatch run" if sighting.codec else None,
     }
 

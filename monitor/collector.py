@@ -21,7 +21,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import accumulate, cycle
 from typing import TypeVar
@@ -47,6 +47,7 @@ _WAITING_MAX = 200_000
 """Records kept in memory while the store refuses them: hours of twitches, some hundred megabytes at worst."""
 _STATUS_EVERY_NS = 60_000_000_000
 _NEWS_NS = 1_000_000_000
+_OBSERVED_NS = 250_000_000
 _MINUTE_NS = 60_000_000_000
 _ABSENT = GapReason.STOPPED, GapReason.DISCONNECTED
 
@@ -98,9 +99,13 @@ class DeviceView:
     """Share of samples that are missing, in this session."""
     loss_minute: float
     """And in the last minute."""
+    loss_exact: bool
+    """Whether the device counted all that is missing; else the time told."""
     malformed: int
     off: tuple[str, ...]
     """Channels whose electrodes have no contact, as the device says."""
+    impedance_ohm: tuple[int, ...]
+    """Of the electrode of each channel of the first stream, where the device measures it."""
     channels: tuple[ChannelView, ...]
 
 
@@ -286,7 +291,7 @@ class Watch:
                 self._collector.tell(self._name, item)
             case Notification():
                 arrival_ns = self._clock.running_ns(item.arrival_ns)
-                self._take(replace(item, arrival_ns=arrival_ns))
+                self._take(Notification(item.characteristic, item.data, arrival_ns))
             case Overflow():
                 self._interrupt(GapReason.OVERFLOW, item.at_ns)
             case Lost():
@@ -304,8 +309,7 @@ class Watch:
             self._say(track.finish(), track)  # acceleration first: the EMG waits for its word
         now_ns = self._now_ns()
         self._capture(now_ns, Ended())
-        gaps = self._decoder.close(now_ns)
-        self._collector.keep(self._id, [replace(g, stream=self._tracks[g.stream.name].stream) for g in gaps])
+        self._collector.keep(self._id, self._decoder.close(now_ns))
 
     def anchor(self, reason: GapReason) -> None:
         """UTC is another one from now on."""
@@ -323,8 +327,10 @@ class Watch:
             rssi=self._met.rssi if self._met else None,
             loss=reception.loss if reception else 0.0,
             loss_minute=self._loss_minute(),
+            loss_exact=not (reception and reception.estimated),
             malformed=reception.malformed if reception else 0,
             off=self._off(),
+            impedance_ohm=self._status.impedance_ohm,
             channels=tuple(view for track in self._tracks.values() for view in track.views()),
         )
 
@@ -342,11 +348,12 @@ class Watch:
             self._id = await self._collector.ask_store(ask)
         if anew:
             absences = {name: await self._collector.ask_store(self._absence(name)) for name in streams}
-            self._decoder = Decoder(item.codec, self._clock.utc_offset_ns)
+            self._decoder = Decoder(item.codec, self._clock.utc_offset_ns, tuple(streams.values()))
             # At once: a view reads them in its own thread.
             vetoes = _vetoes(streams.values())
             self._tracks = {name: _Track(s, self._settings, absences[name], vetoes) for name, s in streams.items()}
             self._marks.clear()
+            self._status = Status()
         elif self._decoder:
             self._decoder.resume(item.codec)
         self._met = item
@@ -402,6 +409,7 @@ class Watch:
                 self._say(track.feed(item), track)
 
     def _note(self, status: Status, at_ns: int) -> None:
+        status = _completed(status, self._status)
         changed = status.lead_off != self._status.lead_off
         self._status = status
         if changed or at_ns - self._status_kept_ns >= _STATUS_EVERY_NS:
@@ -428,6 +436,8 @@ class Watch:
         return tuple(label for label, off in zip(labels, self._status.lead_off, strict=False) if off)
 
     def _say(self, records: Sequence[Record], track: _Track) -> None:
+        if not records:
+            return
         self._collector.keep(self._id, records)
         for record in records:
             if isinstance(record, Twitch | Context) or (isinstance(record, Gap) and self._is_news(record, track)):
@@ -437,6 +447,12 @@ class Watch:
         """Whether a person should be told when it happens: not of a packet lost now and then, nor for each of
         the streams that stand still together."""
         return gap.end_ns - gap.start_ns > _NEWS_NS and track is next(iter(self._tracks.values()))
+
+
+def _completed(status: Status, before: Status) -> Status:
+    """What a device does not say each time is as it was."""
+    known = {field: value for field, value in asdict(before).items() if getattr(status, field) in (None, ())}
+    return replace(status, **known)
 
 
 def _identity(item: Connected) -> tuple[str, ...]:
@@ -469,24 +485,26 @@ class _Track:
         self._detector = detector_for(stream, settings)
         self._absence = absence
         self._gaps: deque[Gap] = deque()
+        self._until_ns = self._said_ns = 0
         self._twitches = dict.fromkeys(stream.channels, 0)
         self._analysable_s = dict.fromkeys(stream.channels, 0.0)
 
     def feed(self, item: SampleBlock | Gap) -> list[Record]:
         """Take a block, or a gap before the next one; what is to be stored of it."""
-        records: list[Record] = [*self._absent(item.start_ns)]
-        item = replace(item, stream=self.stream)
+        records: list[Record] = [*self._absent(item.start_ns)] if self._absence else []
         if isinstance(item, Gap):
             self._gaps.append(item)
             return records
         if self._detector is None:
-            return [*records, *self._released(item.end_ns), Observed(self.stream.name, item.end_ns)]
+            return records + self._observed(item.end_ns, _OBSERVED_NS)
         events = self._heard(self._detector.feed(item))
         return records + self._records(self._veto.feed(events) if self._veto else events)
 
     def finish(self) -> list[Record]:
         """The end of the stream: everything that waited."""
-        events = self._heard(self._detector.finish()) if self._detector else []
+        if self._detector is None:
+            return [*self._observed(self._until_ns, 1), *self._released(None)]
+        events = self._heard(self._detector.finish())
         records = self._records(self._veto.finish(events) if self._veto else events)
         return records + self._released(None)
 
@@ -507,6 +525,14 @@ class _Track:
             )
             for c, label in enumerate(self.stream.channels)
         ]
+
+    def _observed(self, until_ns: int, after_ns: int) -> list[Record]:
+        """What is not analysed was heard up to `until_ns`; said after each gap, and else every `after_ns`."""
+        self._until_ns = until_ns
+        if until_ns - self._said_ns < after_ns and not self._gaps:
+            return []
+        self._said_ns = until_ns
+        return [*self._released(until_ns), Observed(self.stream.name, until_ns)]
 
     def _heard(self, events: list[Event]) -> list[Event]:
         """What the detector said; an accelerometer says it to the EMG of its device, too."""

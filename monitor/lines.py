@@ -7,6 +7,7 @@ seconds from their start (`onset_s`); live and stored events have UTC (`onset`, 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from firmware_interface.samples import Gap
@@ -38,6 +39,11 @@ def length(seconds: float) -> str:
 def battery(percent: int | None) -> str:
     """The charge of a device for a person."""
     return "battery ?" if percent is None else f"battery {percent} %"
+
+
+def impedance(ohm: Sequence[int]) -> str:
+    """That of the electrodes for a person, channel by channel."""
+    return "/".join(f"{each / 1e3:.0f}" for each in ohm) + " kΩ"
 
 
 def as_json(fields: Fields) -> str:

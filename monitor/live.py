@@ -219,7 +219,8 @@ def _panel(view: DeviceView) -> Panel:
 
 
 def _link(view: DeviceView) -> str:
-    lost = f"loss {100 * view.loss_minute:.1f} % (all {100 * view.loss:.1f} %)"
+    estimated = "" if view.loss_exact else ", estimated"
+    lost = f"loss {100 * view.loss_minute:.1f} % (all {100 * view.loss:.1f} %{estimated})"
     parts = [view.link, lines.battery(view.battery_percent), lost]
     if view.rssi is not None:
         parts.append(f"{view.rssi} dBm")
@@ -227,6 +228,8 @@ def _link(view: DeviceView) -> str:
         parts.append(f"{view.malformed} malformed")
     if view.off:
         parts.append(f"no contact: {', '.join(view.off)}")
+    if view.impedance_ohm:
+        parts.append(lines.impedance(view.impedance_ohm))
     return " · ".join(parts)
 
 

@@ -160,6 +160,13 @@ MIGRATIONS: tuple[Migration, ...] = (
         ) STRICT
         """,
     ),
+    Migration(
+        "0004 the impedance of electrodes",
+        """
+        -- JSON array, of the electrode of each channel
+        ALTER TABLE status ADD COLUMN impedance_ohm TEXT NOT NULL DEFAULT '[]'
+        """,
+    ),
 )
 
 

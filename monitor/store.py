@@ -600,14 +600,14 @@ def _stream(fields: dict[str, Any]) -> Stream:
 
 
 def _status_values(status: Status) -> tuple[object, ...]:
-    lead_off = _dump(status.lead_off)
-    return status.battery_percent, lead_off, status.overruns, status.drops, status.temperature_c
+    contact = _dump(status.lead_off), _dump(status.impedance_ohm)
+    return status.battery_percent, status.overruns, status.drops, status.temperature_c, *contact
 
 
 def _health(row: tuple[Any, ...]) -> Health:
-    device_id, at_ns, battery_percent, lead_off, overruns, drops, temperature_c = row
-    status = Status(battery_percent, tuple(json.loads(lead_off)), overruns, drops, temperature_c)
-    return Health(device_id, at_ns, status)
+    device_id, at_ns, battery_percent, overruns, drops, temperature_c, lead_off, impedance_ohm = row
+    off, ohm = tuple(json.loads(lead_off)), tuple(json.loads(impedance_ohm))
+    return Health(device_id, at_ns, Status(battery_percent, off, overruns, drops, temperature_c, ohm))
 
 
 def _session(row: tuple[Any, ...]) -> Session:
@@ -676,9 +676,9 @@ _ADD_MINUTE = """
 """
 
 _REPLACE_STATUS = """
-    INSERT OR REPLACE INTO status (device_id, at_ns, battery_percent, lead_off, overruns, drops,
-                                   temperature_c)
-    VALUES (?, ?, ?, ?, ?, ?, ?)
+    INSERT OR REPLACE INTO status (device_id, at_ns, battery_percent, overruns, drops, temperature_c,
+                                   lead_off, impedance_ohm)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 _SELECT_SESSIONS = """
@@ -743,14 +743,14 @@ _SELECT_TOTALS = """
 
 # CROSS JOIN goes through the devices, which are few, and finds the times of each in the index.
 _SELECT_STATUSES = """
-    SELECT device_id, at_ns, battery_percent, lead_off, overruns, drops, temperature_c
+    SELECT device_id, at_ns, battery_percent, overruns, drops, temperature_c, lead_off, impedance_ohm
     FROM device CROSS JOIN status ON device_id = device.id
     WHERE at_ns >= :since AND at_ns < :until AND (:device IS NULL OR device_id = :device)
     ORDER BY at_ns, device_id
 """
 
 _SELECT_NEWEST_STATUSES = """
-    SELECT device_id, at_ns, battery_percent, lead_off, overruns, drops, temperature_c
+    SELECT device_id, at_ns, battery_percent, overruns, drops, temperature_c, lead_off, impedance_ohm
     FROM device CROSS JOIN status ON device_id = device.id
     WHERE at_ns = (SELECT max(at_ns) FROM status WHERE device_id = device.id)
     ORDER BY device_id

@@ -207,6 +207,29 @@ async def test_a_stalled_device_is_noticed_and_connected_anew(monkeypatch, radio
     assert 1.5e9 <= lost.at_ns - last.arrival_ns < 2.5e9
 
 
+async def test_a_device_that_sends_only_its_status_stalls(monkeypatch, air, radio):
+    monkeypatch.setattr(ble, "_STALL_S", 2.5)
+
+    class Deaf(Wearable):
+        """Its converter stands still after two seconds; the rest of it goes on."""
+
+        def advance(self, until_ns):
+            heard = super().advance(until_ns)
+            hangs = until_ns - self._made_ns > 2e9
+            return [each for each in heard if each.characteristic == STATUS or not hangs]
+
+    log = Log()
+    wearable = Deaf(WearableSettings(), CountingBody(), 1, time.monotonic_ns())
+    async with WornWearable(air, wearable, FIRST), following(radio, log.take):
+        await log.until(lambda log: log.of(Lost))
+    lost, said = log.of(Lost)[0], log.of(Notification)
+    last = next(each for each in reversed(said) if each.characteristic == DATA)
+    assert lost.reason is GapReason.STALLED
+    assert lost.detail.startswith("no samples for 2.")
+    assert 2.5e9 <= lost.at_ns - last.arrival_ns < 3.5e9
+    assert sum(each.characteristic == STATUS and each.arrival_ns > last.arrival_ns for each in said) >= 2
+
+
 async def test_a_device_that_never_sends_stalls_after_its_grace(air, radio, wearable):
     await air.add_peripheral("mute", FIRST, [Board(wearable.info).service])
     log = Log()

@@ -12,9 +12,13 @@ from hypothesis import strategies as st
 from firmware_interface import ble, capture
 from firmware_interface.ble import Connected, Radio
 from firmware_interface.capture import Anchored, CaptureError, Ended, Entry, Introduced, Writer
+from firmware_interface.codecs import ganglion
+from firmware_interface.codecs.families import FAMILIES
 from firmware_interface.codecs.open_profile import OpenProfile
 from firmware_interface.emulated.arm import Arm, ArmSettings
-from firmware_interface.emulated.peripheral import WornWearable
+from firmware_interface.emulated.device import Imperfection
+from firmware_interface.emulated.ganglion import EmulatedGanglion
+from firmware_interface.emulated.peripheral import WornDevice, WornWearable
 from firmware_interface.emulated.wearable import Wearable, WearableSettings
 from firmware_interface.samples import Gap, GapReason, Notification
 from firmware_interface.virtual_radio import VirtualRadio
@@ -71,14 +75,45 @@ async def test_a_replayed_capture_gives_the_events_of_the_live_session(tmp_path,
     monkeypatch.setattr(ble, "_STALL_S", 1.0)
     path = tmp_path / f"bug{capture.SUFFIX}"
     await a_bad_session(tmp_path / "data", path)
+    gaps = assert_replayed(tmp_path / "data", path)
+    assert {gap.reason for gap in gaps} >= {GapReason.LOST, GapReason.STALLED, GapReason.CLOCK}
+
+
+async def test_a_capture_of_another_family_replays_too(tmp_path):
+    """A Ganglion, of which some packets are lost: what its codec remembers is in the capture."""
+    path = tmp_path / f"bug{capture.SUFFIX}"
+    await a_lossy_ganglion(tmp_path / "data", path)
+    assert {gap.reason for gap in assert_replayed(tmp_path / "data", path)} == {GapReason.LOST}
+
+
+async def a_lossy_ganglion(folder, path):
+    settings = ArmSettings(channels=("a", "b", "c", "d"), rate_hz=ganglion.RATE_HZ, twitches_per_min=240.0)
+    clock, store, writer = HostClock(), Store.open(folder), Writer(path)
+    store.begin(now_ns=clock.utc_ns(), version="test", settings={})
+    async with VirtualRadio() as air:
+        device = EmulatedGanglion(Arm(settings, 1), Imperfection(loss=0.03), 1, time.monotonic_ns())
+        collector = Collector(
+            Radio(FAMILIES, air.backend), store, [Subject(FIRST)], DetectorSettings(), clock, writer
+        )
+        async with WornDevice(air, device, FIRST):
+            task = asyncio.create_task(collector.run(lambda *_: None))
+            await asyncio.sleep(8)
+            task.cancel()
+            await asyncio.wait((task,))
+    assert task.cancelled()
+    writer.close()
+    store.close(clock.utc_ns())
+
+
+def assert_replayed(folder, path):
+    """Each twitch and context that was stored, and no other. Returns the gaps."""
     start_ns = capture.read(path).start_ns
     replayed = replay(read(path), DetectorSettings())
-    with Archive.open(tmp_path / "data") as archive:
+    with Archive.open(folder) as archive:
         twitches = [twitch for _, twitch in archive.twitches(0, END_NS)]
         contexts = [context for _, context in archive.contexts(0, END_NS)]
         gaps = [gap for _, gap in archive.gaps(0, END_NS)]
     assert len(twitches) > 5
-    assert {gap.reason for gap in gaps} >= {GapReason.LOST, GapReason.STALLED, GapReason.CLOCK}
 
     def from_start(event):
         return replace(event, onset_ns=event.onset_ns - start_ns)
@@ -89,6 +124,7 @@ async def test_a_replayed_capture_gives_the_events_of_the_live_session(tmp_path,
     assert sorted(map(str, states)) == sorted(map(str, _joined([from_start(context) for context in contexts])))
     pieces = [piece for piece in read(path).blocks() if isinstance(piece, Gap)]
     assert sum(gap.missing for gap in pieces) == sum(gap.missing for gap in gaps)
+    return gaps
 
 
 def as_values(twitch):

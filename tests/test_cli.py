@@ -235,6 +235,7 @@ async def test_scan_names_the_wearable_its_streams_and_how_to_start_it(capfd):
         "serial": "armband",
         "firmware": "emulated",
         "trouble": None,
+        "advice": "Switch the board on",
         "start": "fasciwatch run",
     }
     cli._print_survey(found, everything=True, json_lines=False)
@@ -246,6 +247,9 @@ async def test_scan_names_the_wearable_its_streams_and_how_to_start_it(capfd):
     cli._print_survey((), everything=False, json_lines=False)
     out, err = capfd.readouterr()
     assert (out, "scan --all" in err) == ("", True)
+    assert all(family.ADVICE in err.replace("\n", " ") for family in cli.FAMILIES)
+    cli._print_survey([(found[0][0], "no answer in time")], everything=False, json_lines=False)
+    assert "open profile: Switch the board on\n" in capfd.readouterr().err
 
 
 def test_a_recorded_session_is_stored_listed_and_replayed(home, monkeypatch, capfd):

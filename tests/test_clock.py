@@ -47,7 +47,7 @@ def errors_ms(ticks, ratio, delay, *, seed=1, duration_s=60.0, period_s=0.058, f
     clock = DeviceClock(*ticks)
     found = []
     for tick, arrival in zip(count.tolist(), arrival_ns.tolist(), strict=True):
-        clock.feed(first_tick + tick, start_ns + arrival)
+        clock.feed(first_tick + tick, start_ns + arrival, start_ns + arrival)
         found.append(clock.at(first_tick + tick) - start_ns)
     return due_s, (np.array(found) - true_ns) * 1e-6
 
@@ -94,7 +94,7 @@ def test_the_rate_is_learned(ticks, ratio):
     count = np.rint(due_s * 1e9 / tick_ns).astype(int)
     arrivals = np.maximum.accumulate(count * tick_ns + congested(rng, due_s) * 1e9).astype(int)
     for tick, arrival in zip(count.tolist(), arrivals.tolist(), strict=True):
-        clock.feed(tick, arrival)
+        clock.feed(tick, arrival, arrival)
     assert clock.tick_ns == pytest.approx(tick_ns, rel=50e-6)
 
 
@@ -116,11 +116,12 @@ def test_after_hours_it_is_as_good_as_after_a_minute():
     """Nothing is lost in the digits of a long run: packets of a minute, three hundred hours in."""
     clock = DeviceClock(*CRYSTAL)
     rng = np.random.default_rng(1)
-    clock.feed(0, 0)
+    clock.feed(0, 0, 0)
     worst_ns = 0
     for i in range(1000):
         true_ns = 300 * 3600 * SECOND + i * 58_000_000
-        clock.feed(round(true_ns * 1.0001), true_ns + int(rng.uniform(0, 30e6)))
+        arrival_ns = true_ns + int(rng.uniform(0, 30e6))
+        clock.feed(round(true_ns * 1.0001), arrival_ns, arrival_ns)
         if i > 200:
             worst_ns = max(worst_ns, abs(clock.at(round(true_ns * 1.0001)) - true_ns))
     assert worst_ns < 2_000_000
@@ -131,7 +132,7 @@ def test_memory_is_bounded_however_many_packets_come():
 
     def held_after(clock, first, last):
         for tick in range(first, last):
-            clock.feed(10 * tick, tick * 10_000_000)
+            clock.feed(10 * tick, tick * 10_000_000, tick * 10_000_000)
         return tracemalloc.get_traced_memory()[0]
 
     clock = DeviceClock(*SAMPLES)

@@ -30,6 +30,7 @@ def test_a_family_names_characteristics_in_full(family):
     named = [*family.NOTIFY, *(write.characteristic for write in family.STOP)]
     assert all(len(uuid) == 36 and uuid == uuid.lower() for uuid in named)
     assert all(isinstance(write, Write) for write in family.STOP)
+    assert family.SAMPLES in family.NOTIFY
 
 
 @EVERY

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -99,7 +100,7 @@ def test_nothing_wraps_or_is_cut(collector, width):
     assert lines[0].startswith("╭─ armband ─")
     assert re.split(r"  +", lines[1].strip("│ ")) == ["now", "noise", "last 6 s", "twitches", "a minute"]
     for line, channel in zip(lines[2:9], ROWS, strict=True):
-        now = r"(rest|voluntary|artefact|bad contact) +\d\.?\d+ (?:uV|mg)"
+        now = r"(rest|voluntary|artefact|bad contact) +\d+(?:\.\d+)? (?:uV|mg)"
         row = rf"│ +(\S+) +{now} +([▁▂▃▄▅▆▇█]+) +(\d+) +(\d+\.\d|–) +│"
         label, _, bars, _, _ = re.fullmatch(row, line).groups()
         assert label == channel
@@ -130,6 +131,14 @@ def test_bars_show_the_newest_on_the_right_and_all_six_seconds():
     assert narrow == "▁" * 29 + "█"
     assert len(live._bars(trace, 2.0, 25)) == 20
     assert live._bars(trace, float("nan"), 30) == ""
+
+
+def test_what_is_estimated_says_so_and_electrodes_are_shown(collector):
+    view = collector.collector.views()[0]
+    assert "estimated" not in live._link(view)
+    told = live._link(replace(view, loss=0.01, loss_exact=False, impedance_ohm=(12_000, 2_400_000)))
+    assert "(all 1.0 %, estimated)" in told
+    assert told.endswith("12/2400 kΩ")
 
 
 def test_two_devices_are_told_apart(tmp_path):

@@ -94,6 +94,8 @@ class Codec(Protocol):
     """How to make such a device ready, for a person; one line."""
     NOTIFY: ClassVar[tuple[str, ...]]
     """Characteristics to subscribe to, in this order, where the device offers them, before all else."""
+    SAMPLES: ClassVar[str]
+    """The characteristic that samples come on. A device that falls silent there has stalled."""
     STOP: ClassVar[tuple[Write, ...]]
     """Ends what `introduce` and `start` began, however far they came."""
     START_GRACE_S: ClassVar[float]

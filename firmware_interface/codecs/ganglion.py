@@ -91,6 +91,7 @@ class Ganglion:
         "Switch it on; its blue light blinks while it waits. If it shines, switch it off and on"
     )
     NOTIFY: ClassVar[tuple[str, ...]] = (NOTIFICATION,)
+    SAMPLES: ClassVar[str] = NOTIFICATION
     STOP: ClassVar[tuple[Write, ...]] = _command(STOP)
     START_GRACE_S: ClassVar[float] = 3.0
     TEST_ON: ClassVar[tuple[Write, ...]] = _command(SQUARE_ON)

@@ -140,6 +140,7 @@ class Movesense:
         "Wear it, for contact between its studs switches it on; remove it from this computer's paired devices"
     )
     NOTIFY: ClassVar[tuple[str, ...]] = (NOTIFICATION,)
+    SAMPLES: ClassVar[str] = NOTIFICATION
     STOP: ClassVar[tuple[Write, ...]] = tuple(
         Write(COMMAND, bytes((Request.UNSUBSCRIBE, _REFERENCE + n))) for n in range(_SUBSCRIPTIONS_MAX)
     )
@@ -244,7 +245,7 @@ class _Subscription:
         if self._alone < _ALONE:
             return ()
         whole, self._kept = self._kept, []
-        return tuple(packet for each, _ in whole for packet in self._read(each))
+        return tuple(packet for each, at_ns in whole for packet in self._read(each, at_ns))
 
     def complete(self, payload: bytes, arrival_ns: int) -> tuple[Packet, ...]:
         """The second part."""
@@ -256,9 +257,9 @@ class _Subscription:
         span_s = self.measurement.samples(len(whole)) / self.measurement.streams[0].rate_hz
         if span_s and arrival_ns - began_ns > span_s * 1e9 / 2:
             raise PacketError("second part of a packet whose first part did not come before it")
-        return self._read(whole)
+        return self._read(whole, began_ns)
 
-    def _read(self, payload: bytes) -> tuple[Packet, ...]:
+    def _read(self, payload: bytes, began_ns: int) -> tuple[Packet, ...]:
         samples = self.measurement.samples(len(payload))
         if not samples:
             raise PacketError(f"{len(payload)} bytes of {self.measurement.path} hold no whole number of samples")
@@ -271,7 +272,7 @@ class _Subscription:
         for stream in self.measurement.streams:
             size = samples * len(stream.channels)
             counts = values[position : position + size].reshape(samples, -1).T
-            packets.append(Packet(stream.name, counts, device_ns=device_ns))
+            packets.append(Packet(stream.name, counts, device_ns=device_ns, began_ns=began_ns))
             position += size
         return tuple(packets)
 

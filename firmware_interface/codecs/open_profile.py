@@ -17,7 +17,7 @@ import math
 import struct
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from enum import IntEnum, IntFlag
+from enum import IntEnum
 from typing import ClassVar, Self
 
 import numpy as np
@@ -82,7 +82,7 @@ class Result(IntEnum):
     BUSY = 3
 
 
-class Flag(IntFlag):
+class Flag(IntEnum):
     """The second byte of a data packet."""
 
     OVERRUN = 0x01
@@ -136,6 +136,7 @@ class OpenProfile:
     )
     ADVICE: ClassVar[str] = "Switch the board on"
     NOTIFY: ClassVar[tuple[str, ...]] = (CONTROL, STATUS, DATA)
+    SAMPLES: ClassVar[str] = DATA
     START: ClassVar[tuple[Write, ...]] = (Write(CONTROL, bytes((Opcode.START, 1, 0xFF))),)
     STOP: ClassVar[tuple[Write, ...]] = (Write(CONTROL, bytes((Opcode.STOP, 2))),)
     START_GRACE_S: ClassVar[float] = 2.0

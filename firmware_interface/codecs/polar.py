@@ -158,6 +158,7 @@ class Polar:
         " on Windows pair it in Settings first"
     )
     NOTIFY: ClassVar[tuple[str, ...]] = (CONTROL, BATTERY, DATA)
+    SAMPLES: ClassVar[str] = DATA
     STOP: ClassVar[tuple[Write, ...]] = tuple(
         Write(CONTROL, bytes((Opcode.STOP, each))) for each in (*_STREAMS, Measurement.SDK_MODE)
     )

@@ -56,6 +56,7 @@ class UMyo:
     OFFERS: ClassVar[tuple[Offer, ...]] = (Offer(Sensor.EMG, Unit.COUNT, (RATE_HZ,)),)
     ADVICE: ClassVar[str] = "Press its button until the light is blue; some USB adapters (CSR8510) cannot hold it"
     NOTIFY: ClassVar[tuple[str, ...]] = (TELEMETRY,)
+    SAMPLES: ClassVar[str] = TELEMETRY
     STOP: ClassVar[tuple[Write, ...]] = ()
     START_GRACE_S: ClassVar[float] = 3.0
 
