@@ -4,7 +4,7 @@
     ├── PacketError       the device's: one payload is malformed. Counted, skipped, never fatal
     ├── RadioError        the person's: no adapter, no permission, no device in reach
     ├── RecordingError    the person's: a file that cannot be read as a recording     (monitor.recording)
-    ├── StoreError        the person's: data folder in use, read-only, full, damaged  (monitor.store)
+    ├── StoreError        the person's: data folder in use, read-only, full, damaged  (monitor.database)
     └── ConfigError       the person's: a wrong key or value; names it; exit code 2   (monitor.config)
 
 Rule: every message is one line, says what happened with the value that did it, and the remedy says what

@@ -37,6 +37,7 @@ from firmware_interface.samples import Gap, GapReason, Sensor, Status, Unit
 from monitor import config, lines
 from monitor.clock import HostClock
 from monitor.collector import Collector, Subject
+from monitor.database import StoreError
 from monitor.detection.events import Context, Twitch
 from monitor.doctor import checks, is_alive
 from monitor.live import READER_LEFT, Lines, Screen, View, hang_up
@@ -44,7 +45,7 @@ from monitor.reception import Heard, by_minute
 from monitor.recording import read
 from monitor.replay import replay as replayed
 from monitor.score import marked, read_truth, scored
-from monitor.store import DATABASE, Archive, Linked, Session, Store, StoreError, Summary
+from monitor.store import DATABASE, Archive, Linked, Session, Store, Summary
 
 _DEMO = "demo"
 _DEMO_ADDRESS = "F0:5C:1A:00:00:01"
