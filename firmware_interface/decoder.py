@@ -200,7 +200,8 @@ class _Track:
         self._next, self._end_ns = position + length, start_ns + round(length * period_ns)
         self._end_running_ns = self._end_ns - self._utc_offset_ns
         self._sequence, self._reason, self._anchored, self._exact = packet.sequence, None, False, True
-        block = SampleBlock(self._stream, position, Timebase(position, start_ns, period_ns), packet.counts)
+        timebase = Timebase(position, start_ns, period_ns)
+        block = SampleBlock(self._stream, position, timebase, packet.counts, packet.device_ns, packet.sequence)
         return [*gap, block]
 
     def close(self, arrival_ns: int) -> list[Gap]:

@@ -19,7 +19,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, Self, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, Self, TextIO
 
 import typer
 from rich.console import Console
@@ -35,17 +35,24 @@ from firmware_interface.emulated.wearable import Wearable, WearableSettings
 from firmware_interface.errors import Fault, RadioError
 from firmware_interface.samples import Gap, GapReason, Sensor, Status, Unit
 from monitor import config, lines
+from monitor.backup import backed_up, restored
 from monitor.clock import HostClock
 from monitor.collector import Collector, Subject
+from monitor.credentials import credential
 from monitor.database import StoreError
 from monitor.detection.events import Context, Twitch
 from monitor.doctor import checks, is_alive
 from monitor.live import READER_LEFT, Lines, Screen, View, hang_up
+from monitor.outbox import Delivery, Outbox
+from monitor.raw import Raw
 from monitor.reception import Heard, by_minute
 from monitor.recording import read
 from monitor.replay import replay as replayed
 from monitor.score import marked, read_truth, scored
 from monitor.store import DATABASE, Archive, Linked, Session, Store, Summary
+
+if TYPE_CHECKING:
+    from monitor.sinks.influx import Influx1, Influx2
 
 _DEMO = "demo"
 _DEMO_ADDRESS = "F0:5C:1A:00:00:01"
@@ -390,11 +397,60 @@ def status(
 
 
 @app.command()
+def backup(
+    destination: Annotated[
+        Path, typer.Argument(help="A folder, new or of an earlier backup.", show_default=False)
+    ],
+    config_file: ConfigFile = None,
+    data: DataDir = None,
+) -> None:
+    """Copy the data folder, consistently, also while it is written."""
+    folder = _readable(config_file, data)
+    for name in backed_up(folder, destination):
+        _note(f"copied {name}")
+    _note(f"{destination} holds all of {folder}; `fasciwatch restore {destination}` brings it back")
+
+
+@app.command()
+def restore(
+    source: Annotated[Path, typer.Argument(help="A folder made by `fasciwatch backup`.", show_default=False)],
+    config_file: ConfigFile = None,
+    data: DataDir = None,
+) -> None:
+    """Bring a backup back, into a data folder that holds nothing yet."""
+    folder = data or config.load(config_file).data_dir
+    for name in restored(source, folder):
+        _note(f"restored {name}")
+    _note(f"every page and block of {folder} was verified")
+
+
+@app.command()
+def sinks(config_file: ConfigFile = None, data: DataDir = None, json_lines: Json = False) -> None:
+    """Say how far each server has got, and what it refused."""
+    with Archive.open(_readable(config_file, data)) as archive:
+        end = archive.outbox_end()
+        found = [(state, archive.dead_letters(state.name, 1)) for state in archive.sinks()]
+    if not found:
+        _note("nothing was sent anywhere yet; [influxdb] in the configuration names a server")
+    if json_lines:
+        for state, refused in found:
+            fields = {**asdict(state), "waiting": end - state.seq, "last_refusal": refused and refused[0].reason}
+            _print(lines.as_json({"type": "sink", **fields}))
+    elif found:
+        rows = (
+            (s.name, str(s.seq), str(end - s.seq), str(s.refused), refused[0].reason if refused else "")
+            for s, refused in found
+        )
+        _print_table(("sink", "delivered", "waiting", "refused", "last refusal"), rows)
+
+
+@app.command()
 def doctor(config_file: ConfigFile = None, data: DataDir = None, json_lines: Json = False) -> None:
     """Check what is needed here, and say what to do about it."""
     settings = config.load(config_file)
     wrong = False
-    for check in checks(data or settings.data_dir, FAMILIES):
+    trials = {sink.name: partial(_trial, sink, settings.node) for sink in _sinks(settings)}
+    for check in checks(data or settings.data_dir, FAMILIES, trials):
         wrong |= bool(check.remedy)
         if json_lines:
             _print(lines.as_json({"type": "check", "ok": not check.remedy, **asdict(check)}))
@@ -423,10 +479,11 @@ def _collect(
     """Collect from `source` into `folder`, and `capture`, until a signal or the end of `duration_s`."""
     clock = HostClock()
     with _Ending() as ending:
-        with _writing(folder, clock) as store:
+        with _writing(folder, clock) as store, closing(Raw(folder, settings.raw.retention)) as raw:
             watch = _watch(
                 source,
                 store,
+                raw,
                 clock,
                 settings,
                 ending,
@@ -454,6 +511,7 @@ def _writing(folder: Path, clock: HostClock) -> Iterator[Store]:
 async def _watch(
     source: Source,
     store: Store,
+    raw: Raw,
     clock: HostClock,
     settings: config.Settings,
     ending: _Ending,
@@ -469,10 +527,30 @@ async def _watch(
                 now_ns=begun_ns, version=monitor.__version__, settings=asdict(settings.detection)
             )
             _say_gap(opening.previous_end_ns, begun_ns)
-            collector = Collector(radio, store, subjects, settings.detection, clock, capture)
+            outbox = Outbox(store.folder, settings.node)
+            deliveries = [Delivery(sink, outbox) for sink in _sinks(settings)]
+            collector = Collector(radio, store, subjects, settings.detection, clock, capture, raw, deliveries)
             with _view(collector, ending, json_lines=json_lines) as view, suppress(TimeoutError):
                 async with asyncio.timeout(duration_s):
                     await collector.run(view.tell)
+
+
+def _sinks(settings: config.Settings) -> list[Influx1 | Influx2]:
+    """The configured ones. Theirs is a library that takes a second to import, and most have none."""
+    if settings.influxdb is None:
+        return []
+    from monitor.sinks.influx import Influx1, Influx2, Place  # noqa: PLC0415
+
+    section = settings.influxdb
+    token = credential("influxdb", section.token_file)
+    place = Place(section.url, section.bucket, section.org, token)
+    return [Influx1(place) if section.version == 1 else Influx2(place)]
+
+
+async def _trial(sink: Influx1 | Influx2, node: str) -> None:
+    from monitor.sinks.influx import tried  # noqa: PLC0415 - as above
+
+    await tried(sink, node)
 
 
 def _say_gap(previous_end_ns: int | None, begun_ns: int) -> None:

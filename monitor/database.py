@@ -141,11 +141,9 @@ def copy(source: Path, target: Path) -> None:
     """A consistent copy of a file that may be written meanwhile, verified; at `target` at once or not at all."""
     unfinished = target.with_name(target.name + ".unfinished")
     with explained(target):
-        unfinished.unlink(missing_ok=True)
-        with (
-            closing(connect_to_read(source)) as read,
-            closing(_connect(unfinished.absolute().as_uri())) as written,
-        ):
+        for left in unfinished.parent.glob(f"{unfinished.name}*"):
+            left.unlink()
+        with closing(connect_to_read(source)) as read, closing(connect(unfinished)) as written:
             read.backup(written)  # at one go: in steps it would begin anew with each commit
             written.execute("PRAGMA journal_mode = DELETE")  # one file, no companions, also on read-only media
     verify(unfinished)

@@ -12,6 +12,9 @@ Rules of the schema:
 * Times are INTEGER nanoseconds since 1970 UTC.
 * What is only ever added (twitch, context, gap, status) has an `id` that grows in the order of arrival, and a
   UNIQUE key made of what was measured, so that the same record arriving again is the same row.
+* A table whose rows go out has a trigger that enters each new one in `outbox`, in the same transaction: no code
+  can forget it. The row stays where it is; an entry is 20 bytes, and is kept for sinks that are added later.
+* A minute goes out when it is closed, and again when it was closed again after an addition.
 * These keys begin with the time: the same index serves "seen before?" and "what was there in this hour?".
   That of status begins with the device, because the newest of each is asked for most.
 """
@@ -158,6 +161,81 @@ MIGRATIONS: tuple[Migration, ...] = (
             rssi       INTEGER NOT NULL,  -- of the advertisement, dBm
             UNIQUE (at_ns, device_id)
         ) STRICT
+        """,
+    ),
+    Migration(
+        "0004 what goes out, and how far each sink has got",
+        """
+        ALTER TABLE twitch ADD COLUMN utc_offset_s INTEGER;  -- of local time where it was stored
+
+        CREATE TABLE minute_with_id (
+            id           INTEGER PRIMARY KEY,
+            start_ns     INTEGER NOT NULL,
+            device_id    INTEGER NOT NULL REFERENCES device,
+            channel      TEXT NOT NULL,
+            observed_s   REAL NOT NULL,
+            analysable_s REAL NOT NULL,
+            twitches     INTEGER NOT NULL,
+            utc_offset_s INTEGER,           -- of local time where it was stored
+            closed       INTEGER NOT NULL,  -- 0 or 1: nothing is expected to be added
+            UNIQUE (start_ns, device_id, channel)
+        ) STRICT;
+        INSERT INTO minute_with_id (start_ns, device_id, channel, observed_s, analysable_s, twitches, closed)
+            SELECT start_ns, device_id, channel, observed_s, analysable_s, twitches, 1
+            FROM minute ORDER BY start_ns, device_id, channel;
+        DROP TABLE minute;
+        ALTER TABLE minute_with_id RENAME TO minute;
+        CREATE INDEX minute_open ON minute (start_ns) WHERE closed = 0;
+
+        CREATE TABLE condition (
+            id     INTEGER PRIMARY KEY,
+            at_ns  INTEGER NOT NULL,
+            name   TEXT NOT NULL,
+            active INTEGER NOT NULL,  -- 0 or 1
+            detail TEXT NOT NULL,
+            UNIQUE (at_ns, name)
+        ) STRICT;
+
+        CREATE TABLE outbox (
+            seq    INTEGER PRIMARY KEY,
+            kind   TEXT NOT NULL,     -- name of a table
+            row_id INTEGER NOT NULL   -- of its row
+        ) STRICT;
+        CREATE TABLE sink (
+            name    TEXT PRIMARY KEY,
+            seq     INTEGER NOT NULL,  -- all up to here was delivered, or is a dead letter
+            refused INTEGER NOT NULL   -- dead letters that there ever were
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE dead_letter (
+            id     INTEGER PRIMARY KEY,
+            sink   TEXT NOT NULL,
+            seq    INTEGER NOT NULL,
+            at_ns  INTEGER NOT NULL,
+            reason TEXT NOT NULL,
+            UNIQUE (sink, seq)
+        ) STRICT;
+
+        CREATE TRIGGER twitch_out AFTER INSERT ON twitch
+            BEGIN INSERT INTO outbox (kind, row_id) VALUES ('twitch', NEW.id); END;
+        CREATE TRIGGER context_out AFTER INSERT ON context
+            BEGIN INSERT INTO outbox (kind, row_id) VALUES ('context', NEW.id); END;
+        CREATE TRIGGER gap_out AFTER INSERT ON gap
+            BEGIN INSERT INTO outbox (kind, row_id) VALUES ('gap', NEW.id); END;
+        CREATE TRIGGER minute_out AFTER UPDATE OF closed ON minute WHEN NEW.closed AND NOT OLD.closed
+            BEGIN INSERT INTO outbox (kind, row_id) VALUES ('minute', NEW.id); END;
+        CREATE TRIGGER status_out AFTER INSERT ON status
+            BEGIN INSERT INTO outbox (kind, row_id) VALUES ('status', NEW.id); END;
+        CREATE TRIGGER link_out AFTER INSERT ON link
+            BEGIN INSERT INTO outbox (kind, row_id) VALUES ('link', NEW.id); END;
+        CREATE TRIGGER condition_out AFTER INSERT ON condition
+            BEGIN INSERT INTO outbox (kind, row_id) VALUES ('condition', NEW.id); END;
+
+        INSERT INTO outbox (kind, row_id) SELECT 'twitch', id FROM twitch ORDER BY id;
+        INSERT INTO outbox (kind, row_id) SELECT 'context', id FROM context ORDER BY id;
+        INSERT INTO outbox (kind, row_id) SELECT 'gap', id FROM gap ORDER BY id;
+        INSERT INTO outbox (kind, row_id) SELECT 'minute', id FROM minute ORDER BY id;
+        INSERT INTO outbox (kind, row_id) SELECT 'status', id FROM status ORDER BY id;
+        INSERT INTO outbox (kind, row_id) SELECT 'link', id FROM link ORDER BY id
         """,
     ),
 )

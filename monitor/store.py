@@ -17,6 +17,7 @@ Rules of this module:
 * Nothing but a repeated key is passed over. `INSERT OR IGNORE` would also drop, in silence, a record that
   breaks a constraint; hence `ON CONFLICT (key) DO NOTHING`. A broken constraint is a bug of the caller and
   raises `sqlite3.IntegrityError`: a NaN, which SQLite takes for NULL, or a device that was never introduced.
+* What goes out is entered in the outbox by the schema itself; see `monitor.migrations`.
 * Time comes in with every call. What is stored about a session or a stream never goes back in it.
 
 All time of a stream is observed, or in a gap, up to `Store.accounted_ns`; both `Observed` and `Gap` move that
@@ -32,7 +33,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
@@ -43,6 +45,7 @@ import numpy as np
 from firmware_interface.codecs import Device
 from firmware_interface.samples import Gap, GapReason, Sensor, Status, Stream, Unit
 from monitor.database import (
+    WAL_LIMIT,
     Connection,
     StoreError,
     checkpoint,
@@ -51,6 +54,7 @@ from monitor.database import (
     explained,
     refuse_old_sqlite,
     transaction,
+    wal_bytes,
 )
 from monitor.detection.events import Context, State, Twitch
 from monitor.migrations import MIGRATIONS, applied, migrate
@@ -60,6 +64,10 @@ DATABASE: Final = "main.sqlite"
 LOCK: Final = "lock"
 
 _CHECKPOINT_NS = 3600 * 10**9
+_MINUTE_CLOSED_NS = 75 * 10**9
+"""After its start a minute is taken as closed: the detector decides within seconds."""
+_DEAD_LETTERS_MAX = 100_000
+"""Of a sink; older ones are counted only."""
 _OLDEST_SQLITE = (3, 38, 0)  # STRICT tables, JSON built in
 
 
@@ -83,7 +91,35 @@ class Linked:
     """Of the advertisement that found it, dBm."""
 
 
-Record = Twitch | Context | Gap | Minute | Status | Observed | Linked
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Something that a person should know of began, or is over."""
+
+    name: str
+    """"store", "raw", "wal", or the name of a sink."""
+    at_ns: int
+    active: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A sink has all of the outbox up to `seq`, dead letters apart."""
+
+    sink: str
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A sink refused an entry of the outbox for good."""
+
+    sink: str
+    seq: int
+    reason: str
+
+
+Record = Twitch | Context | Gap | Minute | Status | Observed | Linked | Condition | Delivered | DeadLetter
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +167,28 @@ class Health:
     device_id: int
     at_ns: int
     status: Status
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """An entry of the outbox, with what it stands for as it is now."""
+
+    seq: int
+    device_id: int | None
+    """`None` for what concerns the whole computer."""
+    utc_offset_s: int | None
+    """Of local time where it was stored; `None` where that was not kept."""
+    record: Twitch | Context | Gap | Minute | Health | Linked | Condition
+
+
+@dataclass(frozen=True, slots=True)
+class SinkState:
+    """How far a sink has got."""
+
+    name: str
+    seq: int
+    refused: int
+    """Dead letters that there ever were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,17 +291,29 @@ class Store:
         with self._transaction():
             for device_id, record in entries:
                 self._keep(device_id, record, now_ns)
+            self._connection.execute(_CLOSE_MINUTES, (now_ns - _MINUTE_CLOSED_NS,))
             alive = "UPDATE session SET last_ns = max(last_ns, ?) WHERE id = ?"
             self._connection.execute(alive, (now_ns, self._session))
-        if not 0 <= now_ns - self._checkpoint_ns < _CHECKPOINT_NS:
+        due = not 0 <= now_ns - self._checkpoint_ns < _CHECKPOINT_NS
+        if due or wal_bytes(self._path) > WAL_LIMIT // 4:
             checkpoint(self._connection)
             self._checkpoint_ns = now_ns
+
+    @property
+    def folder(self) -> Path:
+        """The data folder."""
+        return self._path.parent
+
+    def wal_bytes(self) -> int:
+        """Size of the write-ahead log, which a reader that holds on to what it read keeps from being emptied."""
+        return wal_bytes(self._path)
 
     def close(self, now_ns: int) -> None:
         """End the session and let the folder go, which happens even where the end cannot be written."""
         end = "UPDATE session SET last_ns = max(last_ns, ?1), ended_ns = max(last_ns, ?1) WHERE id = ?2"
         with self._resources:
             with self._transaction():
+                self._connection.execute(_CLOSE_MINUTES, (now_ns,))
                 self._connection.execute(end, (now_ns, self._session))
             checkpoint(self._connection)
 
@@ -251,20 +321,33 @@ class Store:
         execute = self._connection.execute
         match record:
             case Twitch():
-                execute(_INSERT_TWITCH, (device_id, *_twitch_values(record)))
+                values = _twitch_values(record)
+                execute(_INSERT_TWITCH, (device_id, *values, _utc_offset_s(record.onset_ns)))
             case Context():
                 execute(_INSERT_CONTEXT, (device_id, *_context_values(record)))
             case Gap():
                 execute(_INSERT_GAP, (device_id, *_gap_values(record)))
                 execute(_ACCOUNT, (device_id, record.stream.name, record.end_ns))
             case Minute():
-                execute(_ADD_MINUTE, (device_id, *astuple(record)))
+                execute(_ADD_MINUTE, (device_id, *astuple(record), _utc_offset_s(record.start_ns)))
             case Status():
                 execute(_REPLACE_STATUS, (device_id, now_ns, *_status_values(record)))
             case Observed():
                 execute(_ACCOUNT, (device_id, record.stream, record.until_ns))
             case Linked():
                 execute(_INSERT_LINK, (self._session, device_id, *astuple(record)))
+            case Condition():
+                execute(_INSERT_CONDITION, astuple(record))
+            case Delivered():
+                execute(_ADVANCE, (record.sink, record.seq))
+            case DeadLetter():
+                self._bury(record, now_ns)
+
+    def _bury(self, letter: DeadLetter, now_ns: int) -> None:
+        added = self._connection.execute(_INSERT_DEAD_LETTER, (letter.sink, letter.seq, now_ns, letter.reason))
+        if added.rowcount > 0:
+            self._connection.execute(_COUNT_REFUSED, (letter.sink,))
+            self._connection.execute(_FORGET_DEAD_LETTERS, (letter.sink, _DEAD_LETTERS_MAX))
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -359,6 +442,40 @@ class Archive:
         """(device id, connection) made in the range."""
         rows = self._range(_SELECT_LINKS, since_ns, until_ns, device)
         return [(row[0], Linked(*row[1:])) for row in rows]
+
+    def conditions(self, since_ns: int, until_ns: int) -> list[Condition]:
+        """What began or ended in the range."""
+        rows = self._rows(_SELECT_CONDITIONS, since=since_ns, until=until_ns)
+        return [_condition(row) for row in rows]
+
+    def outbox(self, after: int, limit: int) -> list[Outgoing]:
+        """The entries that follow the one numbered `after`, in order; at most `limit`."""
+        with explained(self._path):
+            rows = self._connection.execute(_SELECT_OUTBOX, (after, limit)).fetchall()
+        if not rows:
+            return []
+        outgoing: list[Outgoing] = []
+        for kind in sorted({kind for _, kind in rows}):
+            columns, value = _OUTGOING[kind]
+            select = f"SELECT seq, {columns} FROM outbox JOIN {kind} ON id = row_id" + _SELECT_OUTGOING  # noqa: S608
+            found = self._rows(select, kind=kind, first=rows[0][0], last=rows[-1][0])
+            outgoing += [Outgoing(row[0], row[1], row[2], value(row[3:])) for row in found]
+        if not outgoing:  # all of them were removed from their tables, by whomever
+            return self.outbox(rows[-1][0], limit)
+        return sorted(outgoing, key=lambda entry: entry.seq)
+
+    def outbox_end(self) -> int:
+        """Number of the newest entry of the outbox; 0 where there is none."""
+        return int(self._rows("SELECT ifnull(max(seq), 0) FROM outbox")[0][0])
+
+    def sinks(self) -> list[SinkState]:
+        """Every sink that ever got something."""
+        return [SinkState(*row) for row in self._rows("SELECT name, seq, refused FROM sink ORDER BY name")]
+
+    def dead_letters(self, sink: str, limit: int) -> list[DeadLetter]:
+        """The newest that a sink refused."""
+        rows = self._rows(_SELECT_DEAD_LETTERS, sink=sink, limit=limit)
+        return [DeadLetter(*row) for row in rows]
 
     def summary(self, since_ns: int, until_ns: int) -> Summary:
         """The state now; the totals are of the range."""
@@ -474,7 +591,7 @@ def _twitch_values(twitch: Twitch) -> tuple[object, ...]:
     )
 
 
-def _twitch(values: list[Any]) -> Twitch:
+def _twitch(values: Sequence[Any]) -> Twitch:
     channel, onset_ns, duration_s, peak, peak_to_peak, unit, snr, confidence, *shape = values
     amplitudes, waveform, waveform_start_s, rate_hz, *measures = shape
     return Twitch(
@@ -502,7 +619,7 @@ def _gap_values(gap: Gap) -> tuple[object, ...]:
     return _dump(asdict(gap.stream)), gap.start_ns, gap.end_ns, gap.missing, gap.reason, int(gap.exact)
 
 
-def _gap(values: list[Any]) -> Gap:
+def _gap(values: Sequence[Any]) -> Gap:
     stream, start_ns, end_ns, missing, reason, exact = values
     return Gap(_stream(json.loads(stream)), start_ns, end_ns, missing, GapReason(reason), bool(exact))
 
@@ -517,7 +634,7 @@ def _status_values(status: Status) -> tuple[object, ...]:
     return status.battery_percent, lead_off, status.overruns, status.drops, status.temperature_c
 
 
-def _health(row: tuple[Any, ...]) -> Health:
+def _health(row: Sequence[Any]) -> Health:
     device_id, at_ns, battery_percent, lead_off, overruns, drops, temperature_c = row
     status = Status(battery_percent, tuple(json.loads(lead_off)), overruns, drops, temperature_c)
     return Health(device_id, at_ns, status)
@@ -532,6 +649,16 @@ def _known_device(row: tuple[Any, ...]) -> KnownDevice:
     device_id, name, serial, firmware, streams, address, first_ns, last_ns, accounted = row
     device = Device(name, serial, firmware, tuple(_stream(fields) for fields in json.loads(streams)))
     return KnownDevice(device_id, device, address, first_ns, last_ns, dict(json.loads(accounted)))
+
+
+def _condition(row: Sequence[Any]) -> Condition:
+    name, at_ns, active, detail = row
+    return Condition(name, at_ns, bool(active), detail)
+
+
+def _utc_offset_s(time_ns: int) -> int:
+    """Of local time, here and at that time."""
+    return time.localtime(time_ns // 10**9).tm_gmtoff
 
 
 # ---- SQL ----
@@ -559,8 +686,8 @@ _SELECT_SINCE = "SELECT begun_ns, last_ns FROM session WHERE begun_ns >= ? ORDER
 _INSERT_TWITCH = """
     INSERT INTO twitch (device_id, channel, onset_ns, duration_s, peak, peak_to_peak, unit, snr, confidence,
                         amplitudes, waveform, waveform_start_s, rate_hz, phases, turns, median_hz,
-                        motor_unit, follows_s)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                        motor_unit, follows_s, utc_offset_s)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (onset_ns, device_id, channel) DO NOTHING
 """
 
@@ -580,18 +707,48 @@ _INSERT_LINK = """
 """
 
 _ADD_MINUTE = """
-    INSERT INTO minute (device_id, channel, start_ns, observed_s, analysable_s, twitches)
-    VALUES (?, ?, ?, ?, ?, ?)
+    INSERT INTO minute (device_id, channel, start_ns, observed_s, analysable_s, twitches, utc_offset_s, closed)
+    VALUES (?, ?, ?, ?, ?, ?, ?, 0)
     ON CONFLICT (start_ns, device_id, channel) DO UPDATE
         SET observed_s = observed_s + excluded.observed_s,
             analysable_s = analysable_s + excluded.analysable_s,
-            twitches = twitches + excluded.twitches
+            twitches = twitches + excluded.twitches,
+            closed = 0
+"""
+
+_CLOSE_MINUTES = "UPDATE minute SET closed = 1 WHERE closed = 0 AND start_ns <= ?"
+
+_INSERT_CONDITION = """
+    INSERT INTO condition (name, at_ns, active, detail) VALUES (?, ?, ?, ?)
+    ON CONFLICT (at_ns, name) DO NOTHING
+"""
+
+_ADVANCE = """
+    INSERT INTO sink (name, seq, refused) VALUES (?, ?, 0)
+    ON CONFLICT (name) DO UPDATE SET seq = max(seq, excluded.seq)
+"""
+
+_INSERT_DEAD_LETTER = """
+    INSERT INTO dead_letter (sink, seq, at_ns, reason) VALUES (?, ?, ?, ?)
+    ON CONFLICT (sink, seq) DO NOTHING
+"""
+
+_COUNT_REFUSED = """
+    INSERT INTO sink (name, seq, refused) VALUES (?, 0, 1)
+    ON CONFLICT (name) DO UPDATE SET refused = refused + 1
+"""
+
+_FORGET_DEAD_LETTERS = """
+    DELETE FROM dead_letter
+    WHERE id <= (SELECT id FROM dead_letter WHERE sink = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2) AND sink = ?1
 """
 
 _REPLACE_STATUS = """
-    INSERT OR REPLACE INTO status (device_id, at_ns, battery_percent, lead_off, overruns, drops,
-                                   temperature_c)
+    INSERT INTO status (device_id, at_ns, battery_percent, lead_off, overruns, drops, temperature_c)
     VALUES (?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (device_id, at_ns) DO UPDATE
+        SET battery_percent = excluded.battery_percent, lead_off = excluded.lead_off,
+            overruns = excluded.overruns, drops = excluded.drops, temperature_c = excluded.temperature_c
 """
 
 _SELECT_SESSIONS = """
@@ -668,3 +825,40 @@ _SELECT_NEWEST_STATUSES = """
     WHERE at_ns = (SELECT max(at_ns) FROM status WHERE device_id = device.id)
     ORDER BY device_id
 """
+
+_SELECT_CONDITIONS = """
+    SELECT name, at_ns, active, detail FROM condition WHERE at_ns >= :since AND at_ns < :until ORDER BY at_ns, id
+"""
+
+_SELECT_OUTBOX = "SELECT seq, kind FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?"
+
+_SELECT_OUTGOING = " WHERE kind = :kind AND seq BETWEEN :first AND :last"
+
+_SELECT_DEAD_LETTERS = """
+    SELECT sink, seq, reason FROM dead_letter WHERE sink = :sink ORDER BY id DESC LIMIT :limit
+"""
+
+_TWITCH_COLUMNS = """
+    device_id, utc_offset_s, channel, onset_ns, duration_s, peak, peak_to_peak, unit, snr, confidence,
+    amplitudes, waveform, waveform_start_s, rate_hz, phases, turns, median_hz, motor_unit, follows_s
+"""
+_STATUS_COLUMNS = """
+    device_id, NULL, device_id, at_ns, battery_percent, lead_off, overruns, drops, temperature_c
+"""
+
+_OUTGOING: Mapping[str, tuple[str, Callable[[Sequence[Any]], Any]]] = {
+    "twitch": (_TWITCH_COLUMNS, _twitch),
+    "context": (
+        "device_id, NULL, state, channel, onset_ns, duration_s",
+        lambda row: Context(State(row[0]), *row[1:]),
+    ),
+    "gap": ("device_id, NULL, stream, start_ns, end_ns, missing, reason, exact", _gap),
+    "minute": (
+        "device_id, utc_offset_s, channel, start_ns, observed_s, analysable_s, twitches",
+        lambda row: Minute(*row),
+    ),
+    "status": (_STATUS_COLUMNS, _health),
+    "link": ("device_id, NULL, at_ns, address, firmware, rssi", lambda row: Linked(*row)),
+    "condition": ("NULL, NULL, name, at_ns, active, detail", _condition),
+}
+"""What goes out -> its columns, and the record that they make."""
