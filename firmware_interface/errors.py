@@ -5,6 +5,7 @@
     ├── RadioError        the person's: no adapter, no permission, no device in reach
     ├── RecordingError    the person's: a file that cannot be read as a recording     (monitor.recording)
     ├── StoreError        the person's: data folder in use, read-only, full, damaged  (monitor.database)
+    ├── ServiceError      the person's: this system cannot be told to start us        (monitor.service)
     ├── SinkError         the person's, or nobody's: a server took not all            (monitor.outbox)
     └── ConfigError       the person's: a wrong key or value; names it; exit code 2   (monitor.config)
 

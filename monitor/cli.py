@@ -34,7 +34,7 @@ from firmware_interface.emulated.arm import Arm, ArmSettings
 from firmware_interface.emulated.wearable import Wearable, WearableSettings
 from firmware_interface.errors import Fault, RadioError
 from firmware_interface.samples import Gap, GapReason, Sensor, Status, Unit
-from monitor import config, lines
+from monitor import config, lines, service
 from monitor.backup import backed_up, restored
 from monitor.clock import HostClock
 from monitor.collector import Collector, Subject
@@ -461,6 +461,26 @@ def doctor(config_file: ConfigFile = None, data: DataDir = None, json_lines: Jso
         raise typer.Exit(1)
 
 
+service_app = typer.Typer(help="Run from login on, restarted whenever it ends.", no_args_is_help=True)
+app.add_typer(service_app, name="service")
+
+
+@service_app.command("install")
+def service_install(config_file: ConfigFile = None) -> None:
+    """Have `fasciwatch run` started by the system, now and from login on."""
+    config.load(config_file)
+    options = ["--config", str(config_file.absolute())] if config_file else []
+    for done in service.install(service.service(service.command_line(options))):
+        _note(done)
+
+
+@service_app.command("remove")
+def service_remove() -> None:
+    """Stop it, and undo what `install` did."""
+    for done in service.remove(service.service(service.command_line([]))):
+        _note(done)
+
+
 # Collecting ---------------------------------------------------------------------------------------------------
 
 Source = Callable[[], AbstractAsyncContextManager[tuple[Radio, list[Subject]]]]
@@ -529,10 +549,23 @@ async def _watch(
             _say_gap(opening.previous_end_ns, begun_ns)
             outbox = Outbox(store.folder, settings.node)
             deliveries = [Delivery(sink, outbox) for sink in _sinks(settings)]
-            collector = Collector(radio, store, subjects, settings.detection, clock, capture, raw, deliveries)
-            with _view(collector, ending, json_lines=json_lines) as view, suppress(TimeoutError):
-                async with asyncio.timeout(duration_s):
-                    await collector.run(view.tell)
+            alive = partial(service.tell_systemd, "WATCHDOG=1")
+            collector = Collector(
+                radio, store, subjects, settings.detection, clock, capture, raw, deliveries, alive
+            )
+            service.tell_systemd("READY=1")
+            try:
+                with (
+                    service.kept_awake(wanted=settings.keep_awake) as trouble,
+                    _view(collector, ending, json_lines=json_lines) as view,
+                    suppress(TimeoutError),
+                ):
+                    if trouble:
+                        view.tell("", trouble)
+                    async with asyncio.timeout(duration_s):
+                        await collector.run(view.tell)
+            finally:
+                service.tell_systemd("STOPPING=1")
 
 
 def _sinks(settings: config.Settings) -> list[Influx1 | Influx2]:

@@ -122,6 +122,7 @@ class Collector:
         capture: is given all that the radio brings.
         raw: keeps the signal.
         deliveries: bring what is stored to other servers.
+        alive: called once a second, for whoever watches over us.
     """
 
     def __init__(
@@ -134,6 +135,7 @@ class Collector:
         capture: Writer | None = None,
         raw: Raw | None = None,
         deliveries: Sequence[Delivery] = (),
+        alive: Callable[[], None] = lambda: None,
     ) -> None:
         self._radio = radio
         self._store = store
@@ -146,6 +148,7 @@ class Collector:
         self._capture = capture
         self._raw = raw
         self._deliveries = deliveries
+        self._alive = alive
         self._watches = [Watch(subject, settings, self, number) for number, subject in enumerate(subjects)]
 
     async def run(self, tell: Tell) -> None:
@@ -239,6 +242,7 @@ class Collector:
                 self._refused(error)
                 if len(self._outgoing) > _WAITING_MAX:
                     raise
+            self._alive()
 
     async def _write_capture(self) -> None:
         if self._capture is not None:

@@ -181,6 +181,8 @@ class Settings(_Section):
     """Where recordings, events and the outbox are kept."""
     node: Annotated[str, AfterValidator(_plain_topic_level)] = Field(default_factory=_node)
     """This computer's name in MQTT topics and in InfluxDB."""
+    keep_awake: bool = False
+    """Whether this computer may not fall asleep for idleness while it watches."""
     devices: Annotated[tuple[Device, ...], Field(strict=False), AfterValidator(_distinct)] = ()
     """The wearables to listen to."""
     raw: Raw = Raw()

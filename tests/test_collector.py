@@ -173,6 +173,7 @@ class Account:
             self.twitches = [twitch for _, twitch in archive.twitches(0, END_NS, known.id)]
             self.accounted_ns = known.accounted_ns
             self.id, self.raw = known.id, RawArchive(folder)
+            self.begun_ns = archive.sessions()[0].begun_ns
         assert all(gap.end_ns >= gap.start_ns and gap.missing >= 0 for gap in self.gaps)
         assert all(0 <= m.analysable_s <= m.observed_s + 1e-9 <= 60 + 1e-6 for m in self.minutes)
         for stream in RATE:
@@ -496,6 +497,23 @@ async def test_utc_that_is_set_with_two_devices(setting, air, step_ns):
         hours = {round((m.start_ns - before_ns) / HOUR_NS) for m in account.minutes}
         assert hours == {0, round(step_ns / HOUR_NS)}
         assert account.accounted_ns["emg"] == pytest.approx(max(now_ns, before_ns), abs=5e9)
+
+
+async def test_utc_that_is_set_back_a_little_is_waited_out(setting, worn):
+    """As NTP does it: no time is had twice, what came meanwhile is counted as missing, and the gap says why."""
+    async with setting.collecting():
+        await setting.radio.hears(0.7)
+        setting.clocks.stepped_ns -= 10**9
+        await setting.radio.hears(2)
+    account = setting.account()
+    received, missing = setting.radio.samples("emg")
+    assert account.observed() + account.missing() == received + missing
+    (gap,) = account.of("emg")
+    assert gap.reason is GapReason.CLOCK
+    assert gap.missing == pytest.approx(1000, abs=150)
+    assert 0 <= gap.end_ns - gap.start_ns < 10**8
+    observed_s = account.observed() / RATE["emg"]
+    assert observed_s <= (account.accounted_ns["emg"] - account.begun_ns) * 1e-9
 
 
 @pytest.mark.long
