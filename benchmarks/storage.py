@@ -3,8 +3,8 @@
     .venv/bin/python -m benchmarks.storage day            # MB, CPU, commits, memory, reading; about 3 min
     .venv/bin/python -m benchmarks.storage throughput     # beside influxdb-client's batching API; needs influxd
 
-A commit is what the collector makes each second: the records of that second, then the block of raw signal. The signal
-is that of infrastructure.md 5.1: noise of 4 µV, 50 Hz, drift, contractions, twitches, 0.2 µV a count.
+A commit is what the collector makes each second: the records of that second, then the block of raw signal. The
+signal is that of infrastructure.md 5.1: noise of 4 µV, 50 Hz, drift, contractions, twitches, 0.2 µV a count.
 """
 
 from __future__ import annotations
@@ -22,14 +22,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from influxdb_client import InfluxDBClient, WriteOptions
 
 from firmware_interface.codecs import Device
 from firmware_interface.samples import SampleBlock, Sensor, Stream, Timebase, Unit
 from monitor.detection.events import Twitch
-from monitor.outbox import Delivery, Outbox
+from monitor.outbox import Delivery, Letter, Outbox
 from monitor.raw import Assembler, Raw, RawArchive, Retention
+from monitor.sinks.influx import Influx1, Place
+from monitor.sinks.line_protocol import line
 from monitor.store import Archive, Observed, Store
 from monitor.tally import Minute
+from tests.servers import Influxd, Victoria
 
 RATE, CHANNELS = 500, ("FDI", "biceps", "FCR", "triceps")
 EMG = Stream("emg", Sensor.EMG, Unit.MICROVOLT, 0.2, float(RATE), CHANNELS)
@@ -72,7 +76,7 @@ def memory_mb() -> float:
 
 
 def day(hours: int) -> None:
-    folder = Path(tempfile.mkdtemp(prefix="storage-", dir="."))
+    folder = Path(tempfile.mkdtemp(prefix="storage-"))
     try:
         _write_day(folder, hours)
         _read_day(folder, hours)
@@ -136,9 +140,7 @@ def _read_day(folder: Path, hours: int) -> None:
 
 
 def throughput(count: int) -> None:
-    from tests.servers import Influxd, Victoria
-
-    folder = Path(tempfile.mkdtemp(prefix="storage-", dir="."))
+    folder = Path(tempfile.mkdtemp(prefix="storage-"))
     try:
         seconds = _commit_all(folder / "data", count)
         print(f"detector's records to SQLite commit   {count / seconds:8.0f} twitches a second")
@@ -166,8 +168,6 @@ def _commit_all(folder: Path, count: int) -> float:
 
 def _delivered(folder: Path, influxd) -> None:
     """Killed and started again after a third."""
-    from monitor.sinks.influx import Influx1, Place
-
     sink, keep = Influx1(Place(influxd.url, "fasciwatch")), []
     with Archive.open(folder) as archive:
         end = archive.outbox_end()
@@ -195,12 +195,7 @@ def _delivered(folder: Path, influxd) -> None:
 
 
 def _batched(victoria, count: int) -> None:
-    """influxdb-client's own way, the same points, the same 4 s without a server, retries for 1.5 s and by default."""
-    from influxdb_client import InfluxDBClient, WriteOptions
-
-    from monitor.outbox import Letter
-    from monitor.sinks.line_protocol import line
-
+    """influxdb-client's own way, the same points, the same 4 s without a server."""
     now_ns = time.time_ns() // 10**6 * 10**6 - 3600 * 10**9
     for words, options, process in (
         ("max_retries=0", WriteOptions(batch_size=2000, max_retries=0), "a"),

@@ -133,10 +133,11 @@ def demo(
     loss: Annotated[float, typer.Option(min=0.0, max=0.5, help="Share of packets that the radio loses.")] = 0.01,
     duration: Duration = None,
     json_lines: Json = False,
+    config_file: ConfigFile = None,
     data: DataDir = None,
 ) -> None:
-    """Watch an emulated wearable over a virtual radio."""
-    settings = config.Settings()
+    """Watch an emulated wearable over a virtual radio, by default without your configuration."""
+    settings = config.load(config_file) if config_file else config.Settings()
     source = partial(_emulated, seed, loss)
     _collect(source, data or _demo_folder(), settings, json_lines=json_lines, duration_s=duration)
 
@@ -431,7 +432,7 @@ def sinks(config_file: ConfigFile = None, data: DataDir = None, json_lines: Json
         end = archive.outbox_end()
         found = [(state, archive.dead_letters(state.name, 1)) for state in archive.sinks()]
     if not found:
-        _note("nothing was sent anywhere yet; [influxdb] in the configuration names a server")
+        _note("nothing was sent anywhere yet; [[influxdb]] in the configuration names a server")
     if json_lines:
         for state, refused in found:
             fields = {**asdict(state), "waiting": end - state.seq, "last_refusal": refused and refused[0].reason}
@@ -570,14 +571,15 @@ async def _watch(
 
 def _sinks(settings: config.Settings) -> list[Influx1 | Influx2]:
     """The configured ones. Theirs is a library that takes a second to import, and most have none."""
-    if settings.influxdb is None:
+    if not settings.influxdb:
         return []
     from monitor.sinks.influx import Influx1, Influx2, Place  # noqa: PLC0415
 
-    section = settings.influxdb
-    token = credential("influxdb", section.token_file)
-    place = Place(section.url, section.bucket, section.org, token)
-    return [Influx1(place) if section.version == 1 else Influx2(place)]
+    found: list[Influx1 | Influx2] = []
+    for server in settings.influxdb:
+        place = Place(server.url, server.bucket, server.org, credential("influxdb", server.token_file))
+        found.append(Influx1(place) if server.version == 1 else Influx2(place))
+    return found
 
 
 async def _trial(sink: Influx1 | Influx2, node: str) -> None:

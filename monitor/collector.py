@@ -46,7 +46,8 @@ from monitor.raw import Assembler, Block, Raw
 from monitor.store import Condition, Linked, Observed, Record, Store
 from monitor.tally import Minute, tally
 
-_COMMIT_S = 1.0
+_COMMIT_S = 0.9
+"""With the commit itself, and what is still on its way: at most a second of signal is lost to a kill."""
 _WAITING_MAX = 200_000
 """Records kept in memory while the store refuses them: hours of twitches, some hundred megabytes at worst."""
 _STATUS_EVERY_NS = 60_000_000_000

@@ -42,7 +42,7 @@ from monitor.raw import Retention
 _NAME = "fasciwatch"
 _SAID = {
     "model_type": "must be a table",
-    "tuple_type": "must be a list of tables, each begun by a line [[devices]]",
+    "tuple_type": "must be a list of tables, each begun by a line [[...]]",
     "path_type": "must be a path in quotes",
     "mapping_type": "must be a table",
     "string_type": "must be text in quotes",
@@ -141,7 +141,7 @@ class Raw(_Section):
 
 
 class InfluxDB(_Section):
-    """An InfluxDB to send everything but the raw signal to."""
+    """A server to which everything but the raw signal is sent."""
 
     url: Annotated[str, StringConstraints(pattern=r"^https?://[^/]+(/.*[^/])?$")]
     """Without a slash at its end."""
@@ -187,8 +187,8 @@ class Settings(_Section):
     """The wearables to listen to."""
     raw: Raw = Raw()
     """How much of the raw signal is kept."""
-    influxdb: InfluxDB | None = None
-    """An InfluxDB to send everything but the raw signal to."""
+    influxdb: Annotated[tuple[InfluxDB, ...], Field(strict=False)] = ()
+    """Where everything but the raw signal is sent, too."""
     detection: Annotated[DetectorSettings, GetPydanticSchema(_detection_schema)] = DetectorSettings()
     """What counts as a twitch."""
 

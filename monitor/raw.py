@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 from firmware_interface.samples import Counts, SampleBlock, Sensor, Stream, Timebase, Unit
 from monitor.database import (
     WAL_LIMIT,
+    Connection,
     DamagedError,
     StoreError,
     checkpoint,
@@ -304,7 +305,7 @@ class _Day:
         self.path, self.date = path, date
         with explained(path):
             self._connection = connect(path)
-            self._connection.executescript(_SCHEMA)
+            self._connection.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
         self._streams: dict[tuple[int, Stream], int] = {}
         self._checkpoint_ns = 0
 
@@ -465,6 +466,8 @@ class RawArchive:
         """
         verify(path)
         with explained(path), closing(connect_to_read(path)) as connection:
+            if not _is_begun(connection):
+                return 0
             rows = connection.execute("SELECT crc32, data FROM block")
             return sum(zlib.crc32(data) != crc32 for crc32, data in rows)
 
@@ -488,7 +491,14 @@ class _Row(NamedTuple):
 
 def _rows(path: Path, values: tuple[object, ...]) -> list[_Row]:
     with explained(path), closing(connect_to_read(path)) as connection:
+        if not _is_begun(connection):
+            return []
         return [_Row(*row) for row in connection.execute(_SELECT_WINDOW, values)]
+
+
+def _is_begun(connection: Connection) -> bool:
+    """A file is there for a moment before its tables are."""
+    return bool(connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'block'").fetchall())
 
 
 def _block(row: _Row) -> SampleBlock:

@@ -3,7 +3,7 @@
 Rules of this module:
 
 * On Linux a systemd user unit: restarted whenever it ends, except for a wrong configuration; what it prints
-  goes to the journal; ready when the session has begun; and alive only while commits are tried, so that a collector
+  goes to the journal; ready when the session has begun; alive only while commits are tried, so that a collector
   that hangs is restarted.
 * macOS and Windows have an equivalent that is written by the book and **was never tried**; each says so.
 * Nothing here is needed: `fasciwatch run` is the same program.
