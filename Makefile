@@ -72,6 +72,6 @@ inputs := pyproject.toml constraints.txt .venv/bin/python
 	$(call install,--editable '.[demo]',.venv/run)
 
 .venv/dev: $(inputs) # holds all that run needs
-	$(call install,--editable '.[demo$(,)xdf]' --group dev,.venv/run .venv/dev)
+	$(call install,--editable '.[demo$(,)keyring$(,)xdf]' --group dev,.venv/run .venv/dev)
 
 , := ,

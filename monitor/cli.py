@@ -435,7 +435,11 @@ def sinks(config_file: ConfigFile = None, data: DataDir = None, json_lines: Json
         _note("nothing was sent anywhere yet; [[influxdb]] in the configuration names a server")
     if json_lines:
         for state, refused in found:
-            fields = {**asdict(state), "waiting": end - state.seq, "last_refusal": refused and refused[0].reason}
+            fields = {
+                **asdict(state),
+                "waiting": end - state.seq,
+                "last_refusal": refused[0].reason if refused else None,
+            }
             _print(lines.as_json({"type": "sink", **fields}))
     elif found:
         rows = (

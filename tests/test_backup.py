@@ -11,7 +11,8 @@ from monitor.backup import backed_up, restored
 from monitor.database import DamagedError, StoreError
 from monitor.doctor import _data_verified
 from monitor.raw import Raw, RawArchive
-from monitor.store import DATABASE, Archive, Store
+from monitor.store import DATABASE, Archive, DeadLetter, Delivered, Store
+from tests.test_cli import objects, say
 from tests.test_raw import ALL, DAY, NOON, seconds, write
 from tests.test_store import TWITCH, kept, numbered, opened, same_number_of_twitches_everywhere, writer  # noqa: F401
 
@@ -103,3 +104,33 @@ def test_a_damaged_block_comes_along_and_is_said(folder, tmp_path) -> None:
     list(backed_up(folder, tmp_path / "copy"))
     said = list(restored(tmp_path / "copy", tmp_path / "back"))
     assert any("1 blocks that were damaged before" in words for words in said)
+
+
+# ---- The commands ----
+
+
+def test_the_commands(folder, tmp_path, capfd) -> None:
+    copy, back = tmp_path / "copy", tmp_path / "back"
+    code, _, err = say(capfd, "backup", copy, "--data", folder)
+    assert code == 0
+    assert f"copied {DATABASE}" in err
+    code, _, err = say(capfd, "restore", copy, "--data", back)
+    assert code == 0
+    assert "was verified" in err
+    assert kept(back) == kept(folder)
+    code, _, err = say(capfd, "restore", copy, "--data", back)
+    assert code == 1
+    assert "holds data already. Move it away" in err
+    code, out, err = say(capfd, "sinks", "--data", back)
+    assert (code, out) == (0, "")
+    assert "nothing was sent anywhere yet" in err
+
+
+def test_sinks_are_listed_with_what_they_refused(folder, capfd) -> None:
+    with opened(folder) as (store, _):
+        store.write([(0, Delivered("influxdb x y", 1)), (0, DeadLetter("influxdb x y", 1, "400: no"))], 2)
+    (fields,) = objects(say(capfd, "sinks", "--data", folder, "--json")[1])
+    assert fields.pop("waiting") >= 0
+    expected = {"type": "sink", "name": "influxdb x y", "seq": 1, "refused": 1, "last_refusal": "400: no"}
+    assert fields == expected
+    assert "400: no" in say(capfd, "sinks", "--data", folder)[1]
