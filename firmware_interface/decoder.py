@@ -4,8 +4,8 @@ Rules:
 
 * Every sample that the device numbered is delivered once, in order, or lies in a gap. Their sum is exact:
   received + missing = sent, up to the last packet received.
-* Sample times never run backwards and never overlap, whatever the clock fit does; only a UTC that is set back,
-  which a gap says, takes them along.
+* Sample times never run backwards and never overlap, whatever the clock fit does. A UTC that is set back is a gap
+  until it is where it was; set back by more than 10 min, as after a wrong time zone, it takes the times along.
 * A malformed payload is counted and skipped; what it carried shows up as a gap at the next good packet.
 * Nothing here knows which family it reads: that is the codec's.
 """
@@ -35,6 +35,9 @@ _CRYSTAL = 3e-4
 """Relative error of a device's clock; quartz is within 1e-4, cheap boards somewhat worse."""
 _SENSOR_OSCILLATOR = 1e-2
 """Relative error of a sensor's own sampling clock (devices.md 2.3)."""
+
+_WAIT_OUT_NS = 600 * 10**9
+"""UTC that is set back by at most this is waited out."""
 
 
 @dataclass(slots=True)
@@ -195,11 +198,14 @@ class _Track:
             return []
         running_ns, period_ns = self._time(packet, position, arrival_ns)
         start_ns = self._not_before_last(running_ns + self._utc_offset_ns, period_ns)
+        if self._is_again(start_ns):
+            return []
         gap = self._gap(packet, position, start_ns)
         self._next, self._end_ns = position + length, start_ns + round(length * period_ns)
         self._end_running_ns = self._end_ns - self._utc_offset_ns
         self._sequence, self._reason, self._anchored, self._exact = packet.sequence, None, False, True
-        block = SampleBlock(self._stream, position, Timebase(position, start_ns, period_ns), packet.counts)
+        timebase = Timebase(position, start_ns, period_ns)
+        block = SampleBlock(self._stream, position, timebase, packet.counts, packet.device_ns, packet.sequence)
         return [*gap, block]
 
     def close(self, arrival_ns: int) -> list[Gap]:
@@ -252,6 +258,11 @@ class _Track:
         if self._end_ns is None or self._anchored:
             return start_ns
         return max(start_ns, self._end_ns - round(period_ns / 2))
+
+    def _is_again(self, start_ns: int) -> bool:
+        """Whether UTC was set back a little, and this is a time that was had before: left to the gap, so that no
+        minute is longer than 60 s. Of hours that would be too much to lose."""
+        return self._anchored and self._end_ns is not None and 0 < self._end_ns - start_ns <= _WAIT_OUT_NS
 
     def _gap(self, packet: Packet, position: int, start_ns: int) -> list[Gap]:
         missing = 0 if self._next is None else position - self._next

@@ -172,6 +172,10 @@ class SampleBlock:
     timebase: Timebase
     counts: Counts
     """Shape (channels, samples)."""
+    device_ns: int | None = None
+    """The device's clock in the packet that held them, as on the wire."""
+    sequence: int | None = None
+    """Counter of that packet, as on the wire."""
 
     @property
     def length(self) -> int:

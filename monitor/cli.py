@@ -21,7 +21,7 @@ from datetime import tzinfo
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, Self, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, Self, TextIO
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
@@ -37,7 +37,8 @@ from firmware_interface.emulated.arm import Arm, ArmSettings
 from firmware_interface.emulated.wearable import Wearable, WearableSettings
 from firmware_interface.errors import Fault, RadioError
 from firmware_interface.samples import Gap, GapReason, SampleBlock, Sensor, Status, Unit
-from monitor import config, lines
+from monitor import config, lines, service
+from monitor.backup import backed_up, restored
 from monitor.clock import HostClock
 from monitor.collector import Collector, Subject
 from monitor.correlation.bins import of_minutes
@@ -45,15 +46,22 @@ from monitor.correlation.files import read_tallies, read_triggers
 from monitor.correlation.findings import Report
 from monitor.correlation.findings import correlate as correlated
 from monitor.correlation.triggers import Refusal, kind_of
+from monitor.credentials import credential
+from monitor.database import StoreError
 from monitor.detection import calibration
 from monitor.detection.events import Context, Twitch
 from monitor.doctor import checks, is_alive
 from monitor.live import READER_LEFT, Lines, Screen, View, hang_up
+from monitor.outbox import Delivery, Outbox
+from monitor.raw import Raw
 from monitor.reception import Heard, by_minute
 from monitor.recording import read
 from monitor.replay import replay as replayed
 from monitor.score import marked, read_truth, scored
-from monitor.store import DATABASE, Archive, Linked, Session, Store, StoreError, Summary
+from monitor.store import DATABASE, Archive, Linked, Session, Store, Summary
+
+if TYPE_CHECKING:
+    from monitor.sinks.influx import Influx1, Influx2
 
 _DEMO = "demo"
 _DEMO_ADDRESS = "F0:5C:1A:00:00:01"
@@ -135,10 +143,11 @@ def demo(
     loss: Annotated[float, typer.Option(min=0.0, max=0.5, help="Share of packets that the radio loses.")] = 0.01,
     duration: Duration = None,
     json_lines: Json = False,
+    config_file: ConfigFile = None,
     data: DataDir = None,
 ) -> None:
-    """Watch an emulated wearable over a virtual radio."""
-    settings = config.Settings()
+    """Watch an emulated wearable over a virtual radio, by default without your configuration."""
+    settings = config.load(config_file) if config_file else config.Settings()
     source = partial(_emulated, seed, loss)
     _collect(source, data or _demo_folder(), settings, json_lines=json_lines, duration_s=duration)
 
@@ -490,11 +499,64 @@ def status(
 
 
 @app.command()
+def backup(
+    destination: Annotated[
+        Path, typer.Argument(help="A folder, new or of an earlier backup.", show_default=False)
+    ],
+    config_file: ConfigFile = None,
+    data: DataDir = None,
+) -> None:
+    """Copy the data folder, consistently, also while it is written."""
+    folder = _readable(config_file, data)
+    for name in backed_up(folder, destination):
+        _note(f"copied {name}")
+    _note(f"{destination} holds all of {folder}; `fasciwatch restore {destination}` brings it back")
+
+
+@app.command()
+def restore(
+    source: Annotated[Path, typer.Argument(help="A folder made by `fasciwatch backup`.", show_default=False)],
+    config_file: ConfigFile = None,
+    data: DataDir = None,
+) -> None:
+    """Bring a backup back, into a data folder that holds nothing yet."""
+    folder = data or config.load(config_file).data_dir
+    for name in restored(source, folder):
+        _note(f"restored {name}")
+    _note(f"every page and block of {folder} was verified")
+
+
+@app.command()
+def sinks(config_file: ConfigFile = None, data: DataDir = None, json_lines: Json = False) -> None:
+    """Say how far each server has got, and what it refused."""
+    with Archive.open(_readable(config_file, data)) as archive:
+        end = archive.outbox_end()
+        found = [(state, archive.dead_letters(state.name, 1)) for state in archive.sinks()]
+    if not found:
+        _note("nothing was sent anywhere yet; [[influxdb]] in the configuration names a server")
+    if json_lines:
+        for state, refused in found:
+            fields = {
+                **asdict(state),
+                "waiting": end - state.seq,
+                "last_refusal": refused[0].reason if refused else None,
+            }
+            _print(lines.as_json({"type": "sink", **fields}))
+    elif found:
+        rows = (
+            (s.name, str(s.seq), str(end - s.seq), str(s.refused), refused[0].reason if refused else "")
+            for s, refused in found
+        )
+        _print_table(("sink", "delivered", "waiting", "refused", "last refusal"), rows)
+
+
+@app.command()
 def doctor(config_file: ConfigFile = None, data: DataDir = None, json_lines: Json = False) -> None:
     """Check what is needed here, and say what to do about it."""
     settings = config.load(config_file)
     wrong = False
-    for check in checks(data or settings.data_dir, FAMILIES):
+    trials = {sink.name: partial(_trial, sink, settings.node) for sink in _sinks(settings)}
+    for check in checks(data or settings.data_dir, FAMILIES, trials):
         wrong |= bool(check.remedy)
         if json_lines:
             _print(lines.as_json({"type": "check", "ok": not check.remedy, **asdict(check)}))
@@ -503,6 +565,26 @@ def doctor(config_file: ConfigFile = None, data: DataDir = None, json_lines: Jso
             _print(f"{'FAIL' if check.remedy else 'ok  '} {check.name}: {check.found}{remedy}")
     if wrong:
         raise typer.Exit(1)
+
+
+service_app = typer.Typer(help="Run from login on, restarted whenever it ends.", no_args_is_help=True)
+app.add_typer(service_app, name="service")
+
+
+@service_app.command("install")
+def service_install(config_file: ConfigFile = None) -> None:
+    """Have `fasciwatch run` started by the system, now and from login on."""
+    config.load(config_file)
+    options = ["--config", str(config_file.absolute())] if config_file else []
+    for done in service.install(service.service(service.command_line(options))):
+        _note(done)
+
+
+@service_app.command("remove")
+def service_remove() -> None:
+    """Stop it, and undo what `install` did."""
+    for done in service.remove(service.service(service.command_line([]))):
+        _note(done)
 
 
 # Collecting ---------------------------------------------------------------------------------------------------
@@ -523,10 +605,11 @@ def _collect(
     """Collect from `source` into `folder`, and `capture`, until a signal or the end of `duration_s`."""
     clock = HostClock()
     with _Ending() as ending:
-        with _writing(folder, clock) as store:
+        with _writing(folder, clock) as store, closing(Raw(folder, settings.raw.retention)) as raw:
             watch = _watch(
                 source,
                 store,
+                raw,
                 clock,
                 settings,
                 ending,
@@ -554,6 +637,7 @@ def _writing(folder: Path, clock: HostClock) -> Iterator[Store]:
 async def _watch(
     source: Source,
     store: Store,
+    raw: Raw,
     clock: HostClock,
     settings: config.Settings,
     ending: _Ending,
@@ -569,10 +653,44 @@ async def _watch(
                 now_ns=begun_ns, version=monitor.__version__, settings=asdict(settings.detection)
             )
             _say_gap(opening.previous_end_ns, begun_ns)
-            collector = Collector(radio, store, subjects, settings.detection, clock, capture)
-            with _view(collector, ending, json_lines=json_lines) as view, suppress(TimeoutError):
-                async with asyncio.timeout(duration_s):
-                    await collector.run(view.tell)
+            outbox = Outbox(store.folder, settings.node)
+            deliveries = [Delivery(sink, outbox) for sink in _sinks(settings)]
+            alive = partial(service.tell_systemd, "WATCHDOG=1")
+            collector = Collector(
+                radio, store, subjects, settings.detection, clock, capture, raw, deliveries, alive
+            )
+            service.tell_systemd("READY=1")
+            try:
+                with (
+                    service.kept_awake(wanted=settings.keep_awake) as trouble,
+                    _view(collector, ending, json_lines=json_lines) as view,
+                    suppress(TimeoutError),
+                ):
+                    if trouble:
+                        view.tell("", trouble)
+                    async with asyncio.timeout(duration_s):
+                        await collector.run(view.tell)
+            finally:
+                service.tell_systemd("STOPPING=1")
+
+
+def _sinks(settings: config.Settings) -> list[Influx1 | Influx2]:
+    """The configured ones. Theirs is a library that takes a second to import, and most have none."""
+    if not settings.influxdb:
+        return []
+    from monitor.sinks.influx import Influx1, Influx2, Place  # noqa: PLC0415
+
+    found: list[Influx1 | Influx2] = []
+    for server in settings.influxdb:
+        place = Place(server.url, server.bucket, server.org, credential("influxdb", server.token_file))
+        found.append(Influx1(place) if server.version == 1 else Influx2(place))
+    return found
+
+
+async def _trial(sink: Influx1 | Influx2, node: str) -> None:
+    from monitor.sinks.influx import tried  # noqa: PLC0415 - as above
+
+    await tried(sink, node)
 
 
 def _say_gap(previous_end_ns: int | None, begun_ns: int) -> None:

@@ -8,6 +8,8 @@ Rules:
 * What is decided is committed within a second, all devices in one transaction. Where the store refuses (a full
   disk), records wait in memory, in order, and the person is told; too many of them end the session.
 * A device is itself by its serial number; without one, by its name and this computer's address for it.
+* The raw signal of the last second is handed over with each commit, and never waits: where it cannot be kept, it
+  is counted and the person told, and all else goes on.
 * A device that goes away, sends garbage or comes back with a new count is no error: it is a gap with a reason.
 * However it ends, by a signal or a fault, the radio is told to stop, what is pending is decided and committed.
 * All time of a stream ends up in the store, as samples or as a gap: the time before its first samples of a
@@ -35,14 +37,18 @@ from firmware_interface.decoder import Decoder, Reception
 from firmware_interface.errors import Fault
 from firmware_interface.samples import Gap, GapReason, Notification, SampleBlock, Sensor, Status, Stream
 from monitor.clock import HostClock
+from monitor.database import WAL_LIMIT, StoreError
 from monitor.detection import detector_for
 from monitor.detection.events import Analysed, Context, Event, State, Twitch
 from monitor.detection.movement import MovementVeto
 from monitor.detection.settings import DetectorSettings
-from monitor.store import Linked, Observed, Record, Store, StoreError
+from monitor.outbox import Delivery
+from monitor.raw import Assembler, Block, Raw
+from monitor.store import Condition, Linked, Observed, Record, Store
 from monitor.tally import Minute, tally
 
-_COMMIT_S = 1.0
+_COMMIT_S = 0.9
+"""With the commit itself, and what is still on its way: at most a second of signal is lost to a kill."""
 _WAITING_MAX = 200_000
 """Records kept in memory while the store refuses them: hours of twitches, some hundred megabytes at worst."""
 _STATUS_EVERY_NS = 60_000_000_000
@@ -50,6 +56,8 @@ _NEWS_NS = 1_000_000_000
 _OBSERVED_NS = 250_000_000
 _MINUTE_NS = 60_000_000_000
 _ABSENT = GapReason.STOPPED, GapReason.DISCONNECTED
+
+_OVER = {"store": "storing again, nothing was lost", "raw": "the raw signal is kept again"}
 
 _T = TypeVar("_T")
 Told = Twitch | Context | Gap | Connected | Lost | str
@@ -119,6 +127,9 @@ class Collector:
         settings: of the detector.
         clock: the computer's.
         capture: is given all that the radio brings.
+        raw: keeps the signal.
+        deliveries: bring what is stored to other servers.
+        alive: called once a second, for whoever watches over us.
     """
 
     def __init__(
@@ -129,6 +140,9 @@ class Collector:
         settings: DetectorSettings,
         clock: HostClock | None = None,
         capture: Writer | None = None,
+        raw: Raw | None = None,
+        deliveries: Sequence[Delivery] = (),
+        alive: Callable[[], None] = lambda: None,
     ) -> None:
         self._radio = radio
         self._store = store
@@ -136,9 +150,12 @@ class Collector:
         self.clock = clock or HostClock()
         self._executor = ThreadPoolExecutor(1, "store")  # one thread: the store is used by one at a time
         self._outgoing: deque[tuple[int, Record]] = deque()
-        self.trouble: str | None = None
-        """Why the store refuses, while it does."""
+        self.troubles: dict[str, str] = {}
+        """What a person should know of, while it lasts: the name of a `Condition` and its detail."""
         self._capture = capture
+        self._raw = raw
+        self._deliveries = deliveries
+        self._alive = alive
         self._watches = [Watch(subject, settings, self, number) for number, subject in enumerate(subjects)]
 
     async def run(self, tell: Tell) -> None:
@@ -159,6 +176,8 @@ class Collector:
                     follow = self._radio.follow(watch.subject.address, watch.handle)
                     group.create_task(follow, name=f"device {watch.subject.address}")
                 group.create_task(self._keep_committing(), name="store")
+                for delivery in self._deliveries:
+                    group.create_task(delivery.run(self.keep, self.notice), name=delivery.sink.name)
         except ExceptionGroup as faults:  # the first says it all to a person; a bug keeps its traceback
             raise next((f for f in faults.exceptions if isinstance(f, Fault)), faults) from None
         finally:
@@ -196,6 +215,18 @@ class Collector:
             for watch in self._watches:
                 watch.anchor(reason)
 
+    def notice(self, name: str, trouble: str | None) -> None:
+        """Something is in trouble, or, with `None`, is not: said and stored when that changes."""
+        before = self.troubles.get(name)
+        if (before is None) == (trouble is None):
+            return
+        if trouble is None:
+            self.troubles.pop(name)
+        else:
+            self.troubles[name] = trouble
+        self._tell("", trouble or _OVER.get(name, f"{name}: all is well again"))
+        self.keep(0, [Condition(name, self.clock.utc_ns(), trouble is not None, trouble or before or "")])
+
     async def ask_store(self, question: Callable[[Store], _T]) -> _T:
         """Ask when all that was kept before is committed. While the store refuses, wait: what the radio brings
         meanwhile is delivered later or counted."""
@@ -218,6 +249,7 @@ class Collector:
                 self._refused(error)
                 if len(self._outgoing) > _WAITING_MAX:
                     raise
+            self._alive()
 
     async def _write_capture(self) -> None:
         if self._capture is not None:
@@ -225,19 +257,26 @@ class Collector:
             await asyncio.get_running_loop().run_in_executor(self._executor, write)
 
     async def _commit(self) -> None:
-        """Write all that waits in one transaction; on refusal it goes on waiting."""
-        await self._in_store(partial(self._write, self.clock.utc_ns()))
-        if self.trouble is not None:
-            self._tell("", "storing again, nothing was lost")
-            self.trouble = None
+        """Write all that waits in one transaction; on refusal it goes on waiting. The raw signal does not."""
+        blocks = [block for watch in self._watches for block in watch.take_raw()]
+        try:
+            await self._in_store(partial(self._write, self.clock.utc_ns(), blocks))
+        finally:
+            self.notice("raw", self._raw.trouble if self._raw else None)
+        self.notice("store", None)
+        self.notice("wal", _wal_trouble(self._store.wal_bytes()))
 
-    def _write(self, now_ns: int, store: Store) -> None:
+    def _write(self, now_ns: int, blocks: Sequence[Block], store: Store) -> None:
         """In the store's thread to the end, even where nobody waits for it any more: increments must not be
         written twice."""
         entries = list(self._outgoing)
-        store.write(entries, now_ns)
-        for _ in entries:
-            self._outgoing.popleft()
+        try:
+            store.write(entries, now_ns)
+            for _ in entries:
+                self._outgoing.popleft()
+        finally:
+            if self._raw:
+                self._raw.write(blocks, now_ns)
 
     async def _commit_last(self) -> None:
         try:
@@ -249,12 +288,16 @@ class Collector:
             ) from error
 
     def _refused(self, error: StoreError) -> None:
-        if self.trouble is None:
-            self._tell("", f"not stored for now: {error}")
-        self.trouble = str(error)
+        self.notice("store", f"not stored for now: {error}")
 
     async def _in_store(self, question: Callable[[Store], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, question, self._store)
+
+
+def _wal_trouble(size: int) -> str | None:
+    if size <= WAL_LIMIT:
+        return None
+    return f"a program holds on to what it read: the log of the store has grown to {size >> 20} MB. Close it"
 
 
 def _tell_nobody(device: str, what: Told) -> None:
@@ -311,6 +354,10 @@ class Watch:
         self._capture(now_ns, Ended())
         self._collector.keep(self._id, self._decoder.close(now_ns))
 
+    def take_raw(self) -> list[Block]:
+        """The signal that came since the last time."""
+        return [block for track in self._tracks.values() for block in track.raw.take()]
+
     def anchor(self, reason: GapReason) -> None:
         """UTC is another one from now on."""
         if self._decoder is not None:
@@ -351,7 +398,10 @@ class Watch:
             self._decoder = Decoder(item.codec, self._clock.utc_offset_ns, tuple(streams.values()))
             # At once: a view reads them in its own thread.
             vetoes = _vetoes(streams.values())
-            self._tracks = {name: _Track(s, self._settings, absences[name], vetoes) for name, s in streams.items()}
+            self._tracks = {
+                name: _Track(s, self._settings, absences[name], vetoes, Assembler(self._id))
+                for name, s in streams.items()
+            }
             self._marks.clear()
             self._status = Status()
         elif self._decoder:
@@ -478,8 +528,10 @@ class _Track:
         settings: DetectorSettings,
         absence: Sequence[int],
         vetoes: Mapping[str, MovementVeto],
+        raw: Assembler,
     ) -> None:
         self.stream = stream
+        self.raw = raw
         self._veto = vetoes.get(stream.name)
         self._vetoes = list(vetoes.values()) if stream.sensor is Sensor.ACC else []
         self._detector = detector_for(stream, settings)
@@ -495,6 +547,7 @@ class _Track:
         if isinstance(item, Gap):
             self._gaps.append(item)
             return records
+        self.raw.feed(item)
         if self._detector is None:
             return records + self._observed(item.end_ns, _OBSERVED_NS)
         events = self._heard(self._detector.feed(item))

@@ -19,7 +19,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, get_type_hints
 
 import platformdirs
 from pydantic import (
@@ -37,11 +37,12 @@ from pydantic_core import CoreSchema, ErrorDetails, core_schema
 
 from firmware_interface.errors import Fault
 from monitor.detection.settings import DetectorSettings
+from monitor.raw import Retention
 
 _NAME = "fasciwatch"
 _SAID = {
     "model_type": "must be a table",
-    "tuple_type": "must be a list of tables, each begun by a line [[devices]]",
+    "tuple_type": "must be a list of tables, each begun by a line [[...]]",
     "path_type": "must be a path in quotes",
     "mapping_type": "must be a table",
     "string_type": "must be text in quotes",
@@ -126,6 +127,37 @@ class Device(_Section):
     """Channel label -> where on the body it is worn."""
 
 
+class Raw(_Section):
+    """How much of the raw signal is kept."""
+
+    days: Annotated[float, Field(ge=0)] = 30.0
+    """Older days are removed; 0 keeps no raw signal at all."""
+    size_gb: Annotated[float, Field(gt=0)] = 20.0
+    """Beyond this the oldest days are removed; the last hour never is."""
+    free_gb: Annotated[float, Field(ge=0)] = 1.0
+    """With less free on the disk raw stops, so that twitches can be stored."""
+
+    @property
+    def retention(self) -> Retention:
+        """The same in bytes."""
+        return Retention(self.days, round(self.size_gb * 1e9), round(self.free_gb * 1e9))
+
+
+class InfluxDB(_Section):
+    """A server to which everything but the raw signal is sent."""
+
+    url: Annotated[str, StringConstraints(pattern=r"^https?://[^/]+(/.*[^/])?$")]
+    """Without a slash at its end."""
+    version: Literal[1, 2] = 2
+    """1 for InfluxDB 1.x; 2 for all later ones."""
+    org: str = ""
+    """Of the bucket; not in 1.x."""
+    bucket: Text = "fasciwatch"
+    """In 1.x the database."""
+    token_file: Annotated[Path, Field(strict=False), AfterValidator(_expanded)] | None = None
+    """Holds the token; in 1.x user:password."""
+
+
 def _distinct(devices: tuple[Device, ...]) -> tuple[Device, ...]:
     for what in ("address", "name"):
         given = [value.casefold() for device in devices if (value := getattr(device, what)) is not None]
@@ -152,8 +184,14 @@ class Settings(_Section):
     """Where recordings, events and the outbox are kept."""
     node: Annotated[str, AfterValidator(_plain_topic_level)] = Field(default_factory=_node)
     """This computer's name in MQTT topics and in InfluxDB."""
+    keep_awake: bool = False
+    """Whether this computer may not fall asleep for idleness while it watches."""
     devices: Annotated[tuple[Device, ...], Field(strict=False), AfterValidator(_distinct)] = ()
     """The wearables to listen to."""
+    raw: Raw = Raw()
+    """How much of the raw signal is kept."""
+    influxdb: Annotated[tuple[InfluxDB, ...], Field(strict=False)] = ()
+    """Where everything but the raw signal is sent, too."""
     detection: Annotated[DetectorSettings, GetPydanticSchema(_detection_schema)] = DetectorSettings()
     """What counts as a twitch."""
 
@@ -227,7 +265,12 @@ def _quoted(key: str) -> str:
 
 def _keys(where: tuple[int | str, ...]) -> list[str]:
     """The keys that are valid beside the one at `where`."""
-    sections: dict[int | str, type[_Section]] = {"devices": Device, "detection": _Detection}
+    sections: dict[int | str, type[_Section]] = {
+        "devices": Device,
+        "detection": _Detection,
+        "raw": Raw,
+        "influxdb": InfluxDB,
+    }
     section = sections[where[0]] if len(where) > 1 else Settings
     return list(section.model_fields)
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -23,7 +23,9 @@ import monitor
 from firmware_interface.ble import Radio
 from firmware_interface.codecs import Codec
 from firmware_interface.errors import Fault
-from monitor.store import DATABASE, Archive, Store, StoreError, database_version
+from monitor.database import StoreError, damaged, database_version, verify
+from monitor.raw import FOLDER, RawArchive
+from monitor.store import DATABASE, Archive, Store
 
 _OLDEST_BLEAK = (3, 0, 2)
 """2.0 to 3.0.1 lose notifications on BlueZ (https://github.com/hbldh/bleak/issues/1885)."""
@@ -42,8 +44,16 @@ class Check:
     """Empty where all is well."""
 
 
-def checks(folder: Path, codecs: Sequence[type[Codec]]) -> Iterator[Check]:
-    """All of them; the last one listens to the radio."""
+def checks(
+    folder: Path, codecs: Sequence[type[Codec]], trials: Mapping[str, Callable[[], Awaitable[None]]]
+) -> Iterator[Check]:
+    """All of them; the last one listens to the radio.
+
+    Args:
+        folder: of the data.
+        codecs: of the devices that we know.
+        trials: name of a server -> has a point written there, read back and deleted.
+    """
     yield Check(
         "fasciwatch", f"{monitor.__version__} on Python {platform.python_version()}, {platform.platform()}"
     )
@@ -51,6 +61,9 @@ def checks(folder: Path, codecs: Sequence[type[Codec]]) -> Iterator[Check]:
     yield bleak_checked(version("bleak"))
     yield Check("SQLite", database_version())
     yield _tried("data folder", lambda: _folder_found(folder))
+    yield _tried("stored data", lambda: _data_verified(folder))
+    for name, trial in trials.items():
+        yield _tried(name, lambda trial=trial: asyncio.run(_answered(trial)))  # type: ignore[misc]
     if sys.platform == "linux":
         yield bluez_checked(_bluez_version())
         yield switches_checked(Path("/sys/class/rfkill"))
@@ -119,6 +132,32 @@ def _folder_found(folder: Path) -> str:
         return f"{folder}, being written"
     Store.open(folder).close(time.time_ns())
     return f"{folder}, can be written"
+
+
+def _data_verified(folder: Path) -> str:
+    """Every page of the store, and every block of the newest two days: gigabytes of older ones would take minutes,
+    and `fasciwatch backup` reads them all."""
+    if not (folder / DATABASE).exists():
+        return "none yet"
+    verify(folder / DATABASE)
+    raw = RawArchive(folder)
+    days = raw.days()
+    for day in days[-2:]:
+        broken = raw.check(day)
+        if broken:
+            raise damaged(day, f"{broken} blocks do not match their checksum; all others can be read")
+    aside = sorted((folder / FOLDER).glob("*.damaged-*.sqlite"))
+    if aside:
+        raise StoreError(
+            f"{aside[0]} was found damaged and set aside",
+            "Save what `sqlite3 FILE .recover` reads, then remove it",
+        )
+    return f"whole: the store, and {len(days[-2:])} of {len(days)} days of raw signal"
+
+
+async def _answered(trial: Callable[[], Awaitable[None]]) -> str:
+    await trial()
+    return "a point was written, read back and deleted"
 
 
 def _made_and_removed(folder: Path) -> str:

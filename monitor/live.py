@@ -174,9 +174,9 @@ class Screen:
     def render(self) -> RenderableType:
         """The whole view."""
         panels = [_panel(view) for view in self._collector.views()]
-        trouble = [_one_line(f"not stored for now: {self._collector.trouble}", "red")]
+        troubles = [_one_line(trouble, "red") for trouble in list(self._collector.troubles.values())]
         last = Text("Ctrl-C ends", style="dim italic")
-        return Group(*panels, *(trouble if self._collector.trouble else ()), *list(self._news), last)
+        return Group(*panels, *troubles, *list(self._news), last)
 
     def _draw(self) -> None:
         while not self._over.wait(1 / _FRAMES_PER_S):

@@ -12,16 +12,19 @@ Rules of the schema:
 * Times are INTEGER nanoseconds since 1970 UTC.
 * What is only ever added (twitch, context, gap, status) has an `id` that grows in the order of arrival, and a
   UNIQUE key made of what was measured, so that the same record arriving again is the same row.
+* A table whose rows go out has a trigger that enters each new one in `outbox`, in the same transaction: no code
+  can forget it. The row stays where it is; an entry is 20 bytes, and is kept for sinks that are added later.
+* A minute goes out when it is closed, and again when it was closed again after an addition.
 * These keys begin with the time: the same index serves "seen before?" and "what was there in this hour?".
   That of status begins with the device, because the newest of each is asked for most.
 """
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import NamedTuple
+
+from monitor.database import Connection, undone_on_error
 
 
 class Migration(NamedTuple):
@@ -167,19 +170,85 @@ MIGRATIONS: tuple[Migration, ...] = (
         ALTER TABLE status ADD COLUMN impedance_ohm TEXT NOT NULL DEFAULT '[]'
         """,
     ),
+    Migration(
+        "0005 what goes out, and how far each sink has got",
+        """
+        ALTER TABLE twitch ADD COLUMN utc_offset_s INTEGER;  -- of local time where it was stored
+
+        CREATE TABLE minute_with_id (
+            id           INTEGER PRIMARY KEY,
+            start_ns     INTEGER NOT NULL,
+            device_id    INTEGER NOT NULL REFERENCES device,
+            channel      TEXT NOT NULL,
+            observed_s   REAL NOT NULL,
+            analysable_s REAL NOT NULL,
+            twitches     INTEGER NOT NULL,
+            utc_offset_s INTEGER,           -- of local time where it was stored
+            closed       INTEGER NOT NULL,  -- 0 or 1: nothing is expected to be added
+            UNIQUE (start_ns, device_id, channel)
+        ) STRICT;
+        INSERT INTO minute_with_id (start_ns, device_id, channel, observed_s, analysable_s, twitches, closed)
+            SELECT start_ns, device_id, channel, observed_s, analysable_s, twitches, 1
+            FROM minute ORDER BY start_ns, device_id, channel;
+        DROP TABLE minute;
+        ALTER TABLE minute_with_id RENAME TO minute;
+        CREATE INDEX minute_open ON minute (start_ns) WHERE closed = 0;
+
+        CREATE TABLE condition (
+            id     INTEGER PRIMARY KEY,
+            at_ns  INTEGER NOT NULL,
+            name   TEXT NOT NULL,
+            active INTEGER NOT NULL,  -- 0 or 1
+            detail TEXT NOT NULL,
+            UNIQUE (at_ns, name)
+        ) STRICT;
+
+        CREATE TABLE outbox (
+            seq    INTEGER PRIMARY KEY,
+            kind   TEXT NOT NULL,     -- name of a table
+            row_id INTEGER NOT NULL   -- of its row
+        ) STRICT;
+        CREATE TABLE sink (
+            name    TEXT PRIMARY KEY,
+            seq     INTEGER NOT NULL,  -- all up to here was delivered, or is a dead letter
+            refused INTEGER NOT NULL   -- dead letters that there ever were
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE dead_letter (
+            id     INTEGER PRIMARY KEY,
+            sink   TEXT NOT NULL,
+            seq    INTEGER NOT NULL,
+            at_ns  INTEGER NOT NULL,
+            reason TEXT NOT NULL,
+            UNIQUE (sink, seq)
+        ) STRICT;
+
+        CREATE TRIGGER twitch_out AFTER INSERT ON twitch
+            BEGIN INSERT INTO outbox (kind, row_id) VALUES ('twitch', NEW.id); END;
+        CREATE TRIGGER context_out AFTER INSERT ON context
+            BEGIN INSERT INTO outbox (kind, row_id) VALUES ('context', NEW.id); END;
+        CREATE TRIGGER gap_out AFTER INSERT ON gap
+            BEGIN INSERT INTO outbox (kind, row_id) VALUES ('gap', NEW.id); END;
+        CREATE TRIGGER minute_out AFTER UPDATE OF closed ON minute WHEN NEW.closed AND NOT OLD.closed
+            BEGIN INSERT INTO outbox (kind, row_id) VALUES ('minute', NEW.id); END;
+        CREATE TRIGGER status_out AFTER INSERT ON status
+            BEGIN INSERT INTO outbox (kind, row_id) VALUES ('status', NEW.id); END;
+        CREATE TRIGGER link_out AFTER INSERT ON link
+            BEGIN INSERT INTO outbox (kind, row_id) VALUES ('link', NEW.id); END;
+        CREATE TRIGGER condition_out AFTER INSERT ON condition
+            BEGIN INSERT INTO outbox (kind, row_id) VALUES ('condition', NEW.id); END;
+
+        INSERT INTO outbox (kind, row_id) SELECT 'twitch', id FROM twitch ORDER BY id;
+        INSERT INTO outbox (kind, row_id) SELECT 'context', id FROM context ORDER BY id;
+        INSERT INTO outbox (kind, row_id) SELECT 'gap', id FROM gap ORDER BY id;
+        INSERT INTO outbox (kind, row_id) SELECT 'minute', id FROM minute ORDER BY id;
+        INSERT INTO outbox (kind, row_id) SELECT 'status', id FROM status ORDER BY id;
+        INSERT INTO outbox (kind, row_id) SELECT 'link', id FROM link ORDER BY id
+        """,
+    ),
 )
 
 
-@contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All of the block or none of it. IMMEDIATE: a wait for another program is at the start or never."""
-    connection.execute("BEGIN IMMEDIATE")
-    with _undone_on_error(connection):
-        yield
-        connection.execute("COMMIT")
-
-
-def applied(connection: sqlite3.Connection) -> tuple[str, ...]:
+def applied(connection: Connection) -> tuple[str, ...]:
     """Names of the steps that ran on this database, in order."""
     known = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'migration'"
     if not connection.execute(known).fetchall():
@@ -187,24 +256,14 @@ def applied(connection: sqlite3.Connection) -> tuple[str, ...]:
     return tuple(name for (name,) in connection.execute("SELECT name FROM migration ORDER BY id").fetchall())
 
 
-def migrate(connection: sqlite3.Connection, steps: Sequence[Migration] = MIGRATIONS) -> None:
+def migrate(connection: Connection, steps: Sequence[Migration] = MIGRATIONS) -> None:
     """Run those of `steps` that have not run; `applied` must be a beginning of them."""
     for step in steps[len(applied(connection)) :]:
         _run(connection, step)
 
 
-def _run(connection: sqlite3.Connection, step: Migration) -> None:
+def _run(connection: Connection, step: Migration) -> None:
     # BEGIN and COMMIT are in the script, because executescript commits a transaction that it finds open.
     record = f"INSERT INTO migration (name) VALUES ('{step.name}');"  # noqa: S608  (a constant of this file)
-    with _undone_on_error(connection):
+    with undone_on_error(connection):
         connection.executescript(f"BEGIN IMMEDIATE; {step.sql}; {record} COMMIT;")
-
-
-@contextmanager
-def _undone_on_error(connection: sqlite3.Connection) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        if connection.in_transaction:  # after a full disk SQLite may have rolled back by itself
-            connection.execute("ROLLBACK")
-        raise

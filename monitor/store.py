@@ -17,6 +17,7 @@ Rules of this module:
 * Nothing but a repeated key is passed over. `INSERT OR IGNORE` would also drop, in silence, a record that
   breaks a constraint; hence `ON CONFLICT (key) DO NOTHING`. A broken constraint is a bug of the caller and
   raises `sqlite3.IntegrityError`: a NaN, which SQLite takes for NULL, or a device that was never introduced.
+* What goes out is entered in the outbox by the schema itself; see `monitor.migrations`.
 * Time comes in with every call. What is stored about a session or a stream never goes back in it.
 
 All time of a stream is observed, or in a gap, up to `Store.accounted_ns`; both `Observed` and `Gap` move that
@@ -29,13 +30,12 @@ there, and no time is missing or counted twice.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-import sqlite3
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager, suppress
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -43,33 +43,32 @@ from typing import Any, Final, Self
 import numpy as np
 
 from firmware_interface.codecs import Device
-from firmware_interface.errors import Fault
 from firmware_interface.samples import Gap, GapReason, Sensor, Status, Stream, Unit
+from monitor.database import (
+    WAL_LIMIT,
+    Connection,
+    StoreError,
+    checkpoint,
+    connect,
+    connect_to_read,
+    explained,
+    refuse_old_sqlite,
+    transaction,
+    wal_bytes,
+)
 from monitor.detection.events import Context, State, Twitch
-from monitor.migrations import MIGRATIONS, applied, migrate, transaction
+from monitor.migrations import MIGRATIONS, applied, migrate
 from monitor.tally import Minute
 
 DATABASE: Final = "main.sqlite"
 LOCK: Final = "lock"
 
-_BUSY_S = 5.0
 _CHECKPOINT_NS = 3600 * 10**9
+_MINUTE_CLOSED_NS = 75 * 10**9
+"""After its start a minute is taken as closed: the detector decides within seconds."""
+_DEAD_LETTERS_MAX = 100_000
+"""Of a sink; older ones are counted only."""
 _OLDEST_SQLITE = (3, 38, 0)  # STRICT tables, JSON built in
-_PRAGMAS = """
-    PRAGMA page_size = 4096;
-    PRAGMA journal_mode = WAL;
-    PRAGMA synchronous = FULL;
-    PRAGMA foreign_keys = ON;
-"""
-
-
-def database_version() -> str:
-    """Of SQLite, as linked into this Python."""
-    return sqlite3.sqlite_version
-
-
-class StoreError(Fault):
-    """The data folder cannot be used: in use, read-only, full, damaged or from a newer program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +91,35 @@ class Linked:
     """Of the advertisement that found it, dBm."""
 
 
-Record = Twitch | Context | Gap | Minute | Status | Observed | Linked
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Something that a person should know of began, or is over."""
+
+    name: str
+    """"store", "raw", "wal", or the name of a sink."""
+    at_ns: int
+    active: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A sink has all of the outbox up to `seq`, dead letters apart."""
+
+    sink: str
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A sink refused an entry of the outbox for good."""
+
+    sink: str
+    seq: int
+    reason: str
+
+
+Record = Twitch | Context | Gap | Minute | Status | Observed | Linked | Condition | Delivered | DeadLetter
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +170,28 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
+class Outgoing:
+    """An entry of the outbox, with what it stands for as it is now."""
+
+    seq: int
+    device_id: int | None
+    """`None` for what concerns the whole computer."""
+    utc_offset_s: int | None
+    """Of local time where it was stored; `None` where that was not kept."""
+    record: Twitch | Context | Gap | Minute | Health | Linked | Condition
+
+
+@dataclass(frozen=True, slots=True)
+class SinkState:
+    """How far a sink has got."""
+
+    name: str
+    seq: int
+    refused: int
+    """Dead letters that there ever were."""
+
+
+@dataclass(frozen=True, slots=True)
 class Total:
     """The sum of a channel's minutes."""
 
@@ -171,7 +220,7 @@ class Store:
     Used by one thread at a time, not always the same: SQLite's own check of the thread is off.
     """
 
-    def __init__(self, connection: sqlite3.Connection, path: Path, resources: ExitStack) -> None:
+    def __init__(self, connection: Connection, path: Path, resources: ExitStack) -> None:
         self._connection = connection
         self._path = path
         self._resources = resources
@@ -186,13 +235,11 @@ class Store:
             StoreError: it is in use, cannot be written, is damaged, or is from a newer program.
         """
         path = folder / DATABASE
-        with _explained(path), ExitStack() as resources:
+        with explained(path), ExitStack() as resources:
             _create(folder)
             resources.enter_context(_locked(folder))
-            _touch(path)
-            connection = resources.enter_context(closing(_connect(path.absolute().as_uri())))
+            connection = resources.enter_context(closing(connect(path)))
             _refuse_newer(path, connection)
-            connection.executescript(_PRAGMAS)
             migrate(connection)
             return cls(connection, path, resources.pop_all())
 
@@ -218,7 +265,7 @@ class Store:
     def accounted_ns(self, device_id: int, stream: str) -> int | None:
         """Up to where a stream's time was observed or is in a gap; `None` if it never was seen."""
         select = "SELECT accounted_ns FROM stream WHERE device_id = ? AND name = ?"
-        with _explained(self._path):
+        with explained(self._path):
             rows = self._connection.execute(select, (device_id, stream)).fetchall()
         return rows[0][0] if rows else None
 
@@ -229,7 +276,7 @@ class Store:
         accounted_ns = self.accounted_ns(device_id, stream)
         if accounted_ns is None:
             return []
-        with _explained(self._path):
+        with explained(self._path):
             rows = self._connection.execute(_SELECT_SINCE, (accounted_ns,)).fetchall()
         edges = [edge for begun_ns, last_ns in rows for edge in (begun_ns, last_ns)][:-1]
         return [accounted_ns, *edges] if edges else [accounted_ns, accounted_ns]
@@ -244,47 +291,68 @@ class Store:
         with self._transaction():
             for device_id, record in entries:
                 self._keep(device_id, record, now_ns)
+            self._connection.execute(_CLOSE_MINUTES, (now_ns - _MINUTE_CLOSED_NS,))
             alive = "UPDATE session SET last_ns = max(last_ns, ?) WHERE id = ?"
             self._connection.execute(alive, (now_ns, self._session))
-        if not 0 <= now_ns - self._checkpoint_ns < _CHECKPOINT_NS:
-            self._checkpoint()
+        due = not 0 <= now_ns - self._checkpoint_ns < _CHECKPOINT_NS
+        if due or wal_bytes(self._path) > WAL_LIMIT // 4:
+            checkpoint(self._connection)
             self._checkpoint_ns = now_ns
+
+    @property
+    def folder(self) -> Path:
+        """The data folder."""
+        return self._path.parent
+
+    def wal_bytes(self) -> int:
+        """Size of the write-ahead log, which a reader that holds on to what it read keeps from being emptied."""
+        return wal_bytes(self._path)
 
     def close(self, now_ns: int) -> None:
         """End the session and let the folder go, which happens even where the end cannot be written."""
         end = "UPDATE session SET last_ns = max(last_ns, ?1), ended_ns = max(last_ns, ?1) WHERE id = ?2"
         with self._resources:
             with self._transaction():
+                self._connection.execute(_CLOSE_MINUTES, (now_ns,))
                 self._connection.execute(end, (now_ns, self._session))
-            self._checkpoint()
+            checkpoint(self._connection)
 
     def _keep(self, device_id: int, record: Record, now_ns: int) -> None:
         execute = self._connection.execute
         match record:
             case Twitch():
-                execute(_INSERT_TWITCH, (device_id, *_twitch_values(record)))
+                values = _twitch_values(record)
+                execute(_INSERT_TWITCH, (device_id, *values, _utc_offset_s(record.onset_ns)))
             case Context():
                 execute(_INSERT_CONTEXT, (device_id, *_context_values(record)))
             case Gap():
                 execute(_INSERT_GAP, (device_id, *_gap_values(record)))
                 execute(_ACCOUNT, (device_id, record.stream.name, record.end_ns))
             case Minute():
-                execute(_ADD_MINUTE, (device_id, *astuple(record)))
+                execute(_ADD_MINUTE, (device_id, *astuple(record), _utc_offset_s(record.start_ns)))
             case Status():
                 execute(_REPLACE_STATUS, (device_id, now_ns, *_status_values(record)))
             case Observed():
                 execute(_ACCOUNT, (device_id, record.stream, record.until_ns))
             case Linked():
                 execute(_INSERT_LINK, (self._session, device_id, *astuple(record)))
+            case Condition():
+                execute(_INSERT_CONDITION, astuple(record))
+            case Delivered():
+                execute(_ADVANCE, (record.sink, record.seq))
+            case DeadLetter():
+                self._bury(record, now_ns)
+
+    def _bury(self, letter: DeadLetter, now_ns: int) -> None:
+        added = self._connection.execute(_INSERT_DEAD_LETTER, (letter.sink, letter.seq, now_ns, letter.reason))
+        if added.rowcount > 0:
+            self._connection.execute(_COUNT_REFUSED, (letter.sink,))
+            self._connection.execute(_FORGET_DEAD_LETTERS, (letter.sink, _DEAD_LETTERS_MAX))
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with _explained(self._path), transaction(self._connection):
+        with explained(self._path), transaction(self._connection):
             yield
-
-    def _checkpoint(self) -> None:
-        with suppress(sqlite3.DatabaseError):  # a reader or a full disk is in the way: in an hour again
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 class Archive:
@@ -295,7 +363,7 @@ class Archive:
     Used by one thread at a time, not always the same.
     """
 
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+    def __init__(self, connection: Connection, path: Path) -> None:
         self._connection = connection
         self._path = path
 
@@ -309,8 +377,8 @@ class Archive:
         path = folder / DATABASE
         if not path.is_file():
             raise StoreError(f"there is no data in {folder}", "Start monitoring first, or name another folder")
-        with _explained(path), ExitStack() as resources:
-            connection = resources.enter_context(closing(_connect(path.absolute().as_uri() + "?mode=ro")))
+        with explained(path), ExitStack() as resources:
+            connection = resources.enter_context(closing(connect_to_read(path)))
             _refuse_newer(path, connection)
             _refuse_older(path, connection)
             resources.pop_all()
@@ -375,6 +443,40 @@ class Archive:
         rows = self._range(_SELECT_LINKS, since_ns, until_ns, device)
         return [(row[0], Linked(*row[1:])) for row in rows]
 
+    def conditions(self, since_ns: int, until_ns: int) -> list[Condition]:
+        """What began or ended in the range."""
+        rows = self._rows(_SELECT_CONDITIONS, since=since_ns, until=until_ns)
+        return [_condition(row) for row in rows]
+
+    def outbox(self, after: int, limit: int) -> list[Outgoing]:
+        """The entries that follow the one numbered `after`, in order; at most `limit`."""
+        with explained(self._path):
+            rows = self._connection.execute(_SELECT_OUTBOX, (after, limit)).fetchall()
+        if not rows:
+            return []
+        outgoing: list[Outgoing] = []
+        for kind in sorted({kind for _, kind in rows}):
+            columns, value = _OUTGOING[kind]
+            select = f"SELECT seq, {columns} FROM outbox JOIN {kind} ON id = row_id" + _SELECT_OUTGOING  # noqa: S608
+            found = self._rows(select, kind=kind, first=rows[0][0], last=rows[-1][0])
+            outgoing += [Outgoing(row[0], row[1], row[2], value(row[3:])) for row in found]
+        if not outgoing:  # all of them were removed from their tables, by whomever
+            return self.outbox(rows[-1][0], limit)
+        return sorted(outgoing, key=lambda entry: entry.seq)
+
+    def outbox_end(self) -> int:
+        """Number of the newest entry of the outbox; 0 where there is none."""
+        return int(self._rows("SELECT ifnull(max(seq), 0) FROM outbox")[0][0])
+
+    def sinks(self) -> list[SinkState]:
+        """Every sink that ever got something."""
+        return [SinkState(*row) for row in self._rows("SELECT name, seq, refused FROM sink ORDER BY name")]
+
+    def dead_letters(self, sink: str, limit: int) -> list[DeadLetter]:
+        """The newest that a sink refused."""
+        rows = self._rows(_SELECT_DEAD_LETTERS, sink=sink, limit=limit)
+        return [DeadLetter(*row) for row in rows]
+
     def summary(self, since_ns: int, until_ns: int) -> Summary:
         """The state now; the totals are of the range."""
         newest = self._rows(_SELECT_SESSIONS, limit=1)
@@ -391,7 +493,7 @@ class Archive:
         return self._rows(select, since=since_ns, until=until_ns, device=device, **rest)
 
     def _rows(self, select: str, **parameters: object) -> list[tuple[Any, ...]]:
-        with _explained(self._path):
+        with explained(self._path):
             return self._connection.execute(select, parameters).fetchall()
 
 
@@ -400,20 +502,8 @@ class Archive:
 
 def _create(folder: Path) -> None:
     """A folder that was there keeps its mode: it may be a person's home, and the files in it are private."""
-    if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
-        needed = ".".join(map(str, _OLDEST_SQLITE))
-        remedy = "Use a Python from python.org, uv or conda, which bring their own"
-        raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old, {needed} is needed", remedy)
+    refuse_old_sqlite()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-
-def _touch(path: Path) -> None:
-    """Make the file with its mode before SQLite does, which gives the same mode to all it puts beside it.
-
-    Never opens a file that is there: closing it would drop the POSIX locks of an Archive in this process.
-    """
-    with suppress(FileExistsError):
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
 @contextmanager
@@ -456,12 +546,7 @@ else:
         return True
 
 
-def _connect(uri: str) -> sqlite3.Connection:
-    """Without Python's own transactions, which begin where no one wrote BEGIN."""
-    return sqlite3.connect(uri, uri=True, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
-
-
-def _refuse_newer(path: Path, connection: sqlite3.Connection) -> None:
+def _refuse_newer(path: Path, connection: Connection) -> None:
     done = applied(connection)
     if done != tuple(step.name for step in MIGRATIONS[: len(done)]):
         raise StoreError(
@@ -470,65 +555,10 @@ def _refuse_newer(path: Path, connection: sqlite3.Connection) -> None:
         )
 
 
-def _refuse_older(path: Path, connection: sqlite3.Connection) -> None:
+def _refuse_older(path: Path, connection: Connection) -> None:
     if len(applied(connection)) < len(MIGRATIONS):
         remedy = "Start monitoring with this version once, which brings it up to date"
         raise StoreError(f"{path} is older than this fasciwatch", remedy)
-
-
-# ---- Errors, in words ----
-
-_FULL = "no room left on the disk of {}", "Free some space: what is not yet written is written then"
-_READ_ONLY = "cannot open or write {}", "Make its folder writable by you, or name another data folder"
-_DAMAGED = (
-    "{} is damaged or not a database",
-    "Move it away to start afresh, or put back a backup; `sqlite3 FILE .recover` saves what can be read",
-)
-_LOCKED = "another program keeps {} locked", "Close the program that has it open; nothing is lost meanwhile"
-_NOT_A_FOLDER = "{} cannot be made: a part of its path is a file", "Name another data folder"
-_DISK = "the disk failed on {}", "Check the disk and its free space, or name another data folder"
-
-_BY_SQLITE_CODE = {
-    sqlite3.SQLITE_FULL: _FULL,
-    sqlite3.SQLITE_IOERR_SHMSIZE: _FULL,
-    sqlite3.SQLITE_READONLY: _READ_ONLY,
-    sqlite3.SQLITE_PERM: _READ_ONLY,
-    sqlite3.SQLITE_CANTOPEN: _READ_ONLY,
-    sqlite3.SQLITE_CORRUPT: _DAMAGED,
-    sqlite3.SQLITE_NOTADB: _DAMAGED,
-    sqlite3.SQLITE_BUSY: _LOCKED,
-    sqlite3.SQLITE_IOERR: _DISK,
-}
-_BY_ERRNO = {
-    errno.ENOSPC: _FULL,
-    errno.EDQUOT: _FULL,
-    errno.EROFS: _READ_ONLY,
-    errno.EACCES: _READ_ONLY,
-    errno.EPERM: _READ_ONLY,
-    errno.EEXIST: _NOT_A_FOLDER,
-    errno.ENOTDIR: _NOT_A_FOLDER,
-}
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn what a disk can do to us into a StoreError; what only a bug can do stays as it is."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)  # Python's own errors have none
-        words = _BY_SQLITE_CODE.get(code) or _BY_SQLITE_CODE.get(code & 0xFF)
-        if words is None:
-            raise
-        raise _store_error(words, path, f"{error}, {error.sqlite_errorname}") from error
-    except OSError as error:
-        words = _BY_ERRNO.get(error.errno or 0, _READ_ONLY)
-        raise _store_error(words, path, error.strerror or type(error).__name__) from error
-
-
-def _store_error(words: tuple[str, str], path: Path, detail: str) -> StoreError:
-    message, remedy = words
-    return StoreError(f"{message.format(path)} ({detail})", remedy)
 
 
 # ---- Rows and values ----
@@ -561,7 +591,7 @@ def _twitch_values(twitch: Twitch) -> tuple[object, ...]:
     )
 
 
-def _twitch(values: list[Any]) -> Twitch:
+def _twitch(values: Sequence[Any]) -> Twitch:
     channel, onset_ns, duration_s, peak, peak_to_peak, unit, snr, confidence, *shape = values
     amplitudes, waveform, waveform_start_s, rate_hz, *measures = shape
     return Twitch(
@@ -589,7 +619,7 @@ def _gap_values(gap: Gap) -> tuple[object, ...]:
     return _dump(asdict(gap.stream)), gap.start_ns, gap.end_ns, gap.missing, gap.reason, int(gap.exact)
 
 
-def _gap(values: list[Any]) -> Gap:
+def _gap(values: Sequence[Any]) -> Gap:
     stream, start_ns, end_ns, missing, reason, exact = values
     return Gap(_stream(json.loads(stream)), start_ns, end_ns, missing, GapReason(reason), bool(exact))
 
@@ -604,7 +634,7 @@ def _status_values(status: Status) -> tuple[object, ...]:
     return status.battery_percent, status.overruns, status.drops, status.temperature_c, *contact
 
 
-def _health(row: tuple[Any, ...]) -> Health:
+def _health(row: Sequence[Any]) -> Health:
     device_id, at_ns, battery_percent, overruns, drops, temperature_c, lead_off, impedance_ohm = row
     off, ohm = tuple(json.loads(lead_off)), tuple(json.loads(impedance_ohm))
     return Health(device_id, at_ns, Status(battery_percent, off, overruns, drops, temperature_c, ohm))
@@ -619,6 +649,16 @@ def _known_device(row: tuple[Any, ...]) -> KnownDevice:
     device_id, name, serial, firmware, streams, address, first_ns, last_ns, accounted = row
     device = Device(name, serial, firmware, tuple(_stream(fields) for fields in json.loads(streams)))
     return KnownDevice(device_id, device, address, first_ns, last_ns, dict(json.loads(accounted)))
+
+
+def _condition(row: Sequence[Any]) -> Condition:
+    name, at_ns, active, detail = row
+    return Condition(name, at_ns, bool(active), detail)
+
+
+def _utc_offset_s(time_ns: int) -> int:
+    """Of local time, here and at that time."""
+    return time.localtime(time_ns // 10**9).tm_gmtoff
 
 
 # ---- SQL ----
@@ -646,8 +686,8 @@ _SELECT_SINCE = "SELECT begun_ns, last_ns FROM session WHERE begun_ns >= ? ORDER
 _INSERT_TWITCH = """
     INSERT INTO twitch (device_id, channel, onset_ns, duration_s, peak, peak_to_peak, unit, snr, confidence,
                         amplitudes, waveform, waveform_start_s, rate_hz, phases, turns, median_hz,
-                        motor_unit, follows_s)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                        motor_unit, follows_s, utc_offset_s)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (onset_ns, device_id, channel) DO NOTHING
 """
 
@@ -667,18 +707,49 @@ _INSERT_LINK = """
 """
 
 _ADD_MINUTE = """
-    INSERT INTO minute (device_id, channel, start_ns, observed_s, analysable_s, twitches)
-    VALUES (?, ?, ?, ?, ?, ?)
+    INSERT INTO minute (device_id, channel, start_ns, observed_s, analysable_s, twitches, utc_offset_s, closed)
+    VALUES (?, ?, ?, ?, ?, ?, ?, 0)
     ON CONFLICT (start_ns, device_id, channel) DO UPDATE
         SET observed_s = observed_s + excluded.observed_s,
             analysable_s = analysable_s + excluded.analysable_s,
-            twitches = twitches + excluded.twitches
+            twitches = twitches + excluded.twitches,
+            closed = 0
+"""
+
+_CLOSE_MINUTES = "UPDATE minute SET closed = 1 WHERE closed = 0 AND start_ns <= ?"
+
+_INSERT_CONDITION = """
+    INSERT INTO condition (name, at_ns, active, detail) VALUES (?, ?, ?, ?)
+    ON CONFLICT (at_ns, name) DO NOTHING
+"""
+
+_ADVANCE = """
+    INSERT INTO sink (name, seq, refused) VALUES (?, ?, 0)
+    ON CONFLICT (name) DO UPDATE SET seq = max(seq, excluded.seq)
+"""
+
+_INSERT_DEAD_LETTER = """
+    INSERT INTO dead_letter (sink, seq, at_ns, reason) VALUES (?, ?, ?, ?)
+    ON CONFLICT (sink, seq) DO NOTHING
+"""
+
+_COUNT_REFUSED = """
+    INSERT INTO sink (name, seq, refused) VALUES (?, 0, 1)
+    ON CONFLICT (name) DO UPDATE SET refused = refused + 1
+"""
+
+_FORGET_DEAD_LETTERS = """
+    DELETE FROM dead_letter
+    WHERE id <= (SELECT id FROM dead_letter WHERE sink = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2) AND sink = ?1
 """
 
 _REPLACE_STATUS = """
-    INSERT OR REPLACE INTO status (device_id, at_ns, battery_percent, overruns, drops, temperature_c,
-                                   lead_off, impedance_ohm)
+    INSERT INTO status (device_id, at_ns, battery_percent, overruns, drops, temperature_c, lead_off, impedance_ohm)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (device_id, at_ns) DO UPDATE
+        SET battery_percent = excluded.battery_percent, overruns = excluded.overruns, drops = excluded.drops,
+            temperature_c = excluded.temperature_c, lead_off = excluded.lead_off,
+            impedance_ohm = excluded.impedance_ohm
 """
 
 _SELECT_SESSIONS = """
@@ -755,3 +826,40 @@ _SELECT_NEWEST_STATUSES = """
     WHERE at_ns = (SELECT max(at_ns) FROM status WHERE device_id = device.id)
     ORDER BY device_id
 """
+
+_SELECT_CONDITIONS = """
+    SELECT name, at_ns, active, detail FROM condition WHERE at_ns >= :since AND at_ns < :until ORDER BY at_ns, id
+"""
+
+_SELECT_OUTBOX = "SELECT seq, kind FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?"
+
+_SELECT_OUTGOING = " WHERE kind = :kind AND seq BETWEEN :first AND :last"
+
+_SELECT_DEAD_LETTERS = """
+    SELECT sink, seq, reason FROM dead_letter WHERE sink = :sink ORDER BY id DESC LIMIT :limit
+"""
+
+_TWITCH_COLUMNS = """
+    device_id, utc_offset_s, channel, onset_ns, duration_s, peak, peak_to_peak, unit, snr, confidence,
+    amplitudes, waveform, waveform_start_s, rate_hz, phases, turns, median_hz, motor_unit, follows_s
+"""
+_STATUS_COLUMNS = """
+    device_id, NULL, device_id, at_ns, battery_percent, overruns, drops, temperature_c, lead_off, impedance_ohm
+"""
+
+_OUTGOING: Mapping[str, tuple[str, Callable[[Sequence[Any]], Any]]] = {
+    "twitch": (_TWITCH_COLUMNS, _twitch),
+    "context": (
+        "device_id, NULL, state, channel, onset_ns, duration_s",
+        lambda row: Context(State(row[0]), *row[1:]),
+    ),
+    "gap": ("device_id, NULL, stream, start_ns, end_ns, missing, reason, exact", _gap),
+    "minute": (
+        "device_id, utc_offset_s, channel, start_ns, observed_s, analysable_s, twitches",
+        lambda row: Minute(*row),
+    ),
+    "status": (_STATUS_COLUMNS, _health),
+    "link": ("device_id, NULL, at_ns, address, firmware, rssi", lambda row: Linked(*row)),
+    "condition": ("NULL, NULL, name, at_ns, active, detail", _condition),
+}
+"""What goes out -> its columns, and the record that they make."""

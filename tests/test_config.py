@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.config import ConfigError, Device, Settings, default_path, load
+from monitor.config import ConfigError, Device, InfluxDB, Raw, Settings, default_path, load
 from monitor.detection.settings import DetectorSettings
 
 SAMPLE = Path(__file__).parent.parent / "docs" / "config.sample.toml"
@@ -44,6 +44,8 @@ def test_sample_holds_every_key():
     sample = tomllib.loads(uncommented(SAMPLE.read_text(encoding="utf-8")))
     assert set(sample) == set(Settings.model_fields)
     assert set(sample["detection"]) == set(DETECTION)
+    assert set(sample["raw"]) == set(Raw.model_fields)
+    assert set(sample["influxdb"][0]) == set(InfluxDB.model_fields)
     assert set(sample["devices"][0]) == set(Device.model_fields)
 
 
@@ -136,7 +138,7 @@ def test_settings_are_frozen():
     ("text", "words"),
     [
         ('nod = "x"', ["unknown key nod", "Did you mean node?"]),
-        ("zzz = 1", ["unknown key zzz", "data_dir, node, devices, detection"]),
+        ("zzz = 1", ["unknown key zzz", "data_dir, node, keep_awake, devices, raw, influxdb, detection"]),
         (f"[detection]\n{KEY}z = 4", [f"detection.{KEY}z.", f"Did you mean {KEY}?"]),
         ('[[devices]]\nadress = "x"', ["devices[0].adress", "Did you mean address?"]),
         ('"a\\nb" = 1', ['unknown key "a\\nb"']),
@@ -148,7 +150,7 @@ def test_settings_are_frozen():
             '[[devices]]\naddress = "x"\n[[devices]]\naddress = "X"',
             ["devices:", "'x' is given to two devices"],
         ),
-        ('[devices]\naddress = "x"', ["devices:", "[[devices]]"]),
+        ('[devices]\naddress = "x"', ["devices:", "[[...]]"]),
         ("devices = [1]", ["devices[0] = 1", "must be a table"]),
         ("detection = 1", ["detection = 1", "must be a table"]),
         ('node = "a/b"', ["node = 'a/b'", "letters"]),

@@ -154,11 +154,11 @@ def test_two_devices_are_told_apart(tmp_path):
 
 
 def test_trouble_stays_in_sight(collector):
-    collector.collector.trouble = "no room left on the disk"
+    collector.collector.troubles["store"] = "not stored for now: no room left on the disk"
     try:
         lines = drawn(screen_after(collector), 80)
     finally:
-        collector.collector.trouble = None
+        collector.collector.troubles.clear()
     assert "not stored for now: no room left on the disk" in lines
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from monitor.migrations import MIGRATIONS, Migration, applied, migrate, transaction
+from monitor.database import transaction
+from monitor.migrations import MIGRATIONS, Migration, applied, migrate
+from monitor.outbox import Outbox
 from monitor.store import DATABASE, Archive, Store
+from tests.test_store import CONTEXT, EVER, GAP, NOW, S
 
 FIRST = MIGRATIONS[:1]
 STEP = Migration("extra", "CREATE TABLE extra (x INTEGER) STRICT; INSERT INTO extra VALUES (1);")
@@ -99,3 +104,38 @@ def test_a_transaction_is_all_or_nothing(connection: sqlite3.Connection, error: 
         insert(2, error)
     assert not connection.in_transaction
     assert connection.execute("SELECT x FROM t").fetchall() == [(1,)]
+
+
+# Each was written by the program of its time: `Store` at the last commit with that schema, three twitches, a
+# context, a gap, a minute, a status and, from 0003 on, a link.
+OLD = sorted((Path(__file__).parent / "schemas").glob("*.sqlite.gz"))
+
+
+@pytest.mark.parametrize("old", OLD, ids=lambda path: path.name[:4])
+def test_what_an_old_program_wrote_is_all_there_and_goes_out(old: Path, tmp_path: Path) -> None:
+    (tmp_path / DATABASE).write_bytes(gzip.decompress(old.read_bytes()))
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as connection:
+        assert len(applied(connection)) == int(old.name[:4])
+    Store.open(tmp_path).close(0)
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as connection:
+        assert schema(connection) == fresh_schema()
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    with Archive.open(tmp_path) as archive:
+        (session,) = archive.sessions()
+        assert session.settings == {"crowd": 3}
+        assert [twitch.onset_ns for _, twitch in archive.twitches(*EVER)] == [NOW, NOW + S, NOW + 2 * S]
+        assert [context for _, context in archive.contexts(*EVER)] == [CONTEXT]
+        assert [gap for _, gap in archive.gaps(*EVER)] == [GAP]
+        (_, minute), *_ = archive.minutes(*EVER)
+        assert (minute.observed_s, minute.analysable_s, minute.twitches) == (60.0, 58.5, 3)
+        assert archive.health(*EVER)[0].status.battery_percent == 77
+        assert len(archive.links(*EVER)) == (old.name >= "0003")
+    letters = Outbox(tmp_path, "laptop").after(0)
+    kinds = Counter(type(letter.contents).__name__ for letter in letters)
+    expected = {"Twitch": 3, "Context": 1, "Gap": 1, "Minute": 1, "Health": 1}
+    assert kinds == expected | ({"Linked": 1} if old.name >= "0003" else {})
+
+
+def test_every_released_schema_is_tried() -> None:
+    assert [path.name[:4] for path in OLD] == [step.name[:4] for step in MIGRATIONS[:-1]]
