@@ -4,7 +4,7 @@
     ├── PacketError       the device's: one payload is malformed. Counted, skipped, never fatal
     ├── RadioError        the person's: no adapter, no permission, no device in reach
     ├── RecordingError    the person's: a file that cannot be read as a recording     (monitor.recording)
-    ├── StoreError        the person's: data folder in use, read-only, full, damaged  (monitor.store)
+    ├── StoreError        the person's: data folder in use, read-only, full, damaged  (monitor.database)
     ├── TableError        the person's: no table of tallies or triggers               (monitor.correlation.files)
     ├── ExperimentError   the person's: one that must not be made; exit code 2     (monitor.correlation.experiment)
     └── ConfigError       the person's: a wrong key or value; names it; exit code 2   (monitor.config)

@@ -44,6 +44,7 @@ from monitor.correlation.files import read_tallies, read_triggers
 from monitor.correlation.findings import Report
 from monitor.correlation.findings import correlate as correlated
 from monitor.correlation.triggers import Refusal, kind_of
+from monitor.database import StoreError
 from monitor.detection.events import Context, Twitch
 from monitor.doctor import checks, is_alive
 from monitor.live import READER_LEFT, Lines, Screen, View, hang_up
@@ -51,7 +52,7 @@ from monitor.reception import Heard, by_minute
 from monitor.recording import read
 from monitor.replay import replay as replayed
 from monitor.score import marked, read_truth, scored
-from monitor.store import DATABASE, Archive, Linked, Session, Store, StoreError, Summary
+from monitor.store import DATABASE, Archive, Linked, Session, Store, Summary
 
 _DEMO = "demo"
 _DEMO_ADDRESS = "F0:5C:1A:00:00:01"

@@ -35,11 +35,12 @@ from firmware_interface.decoder import Decoder, Reception
 from firmware_interface.errors import Fault
 from firmware_interface.samples import Gap, GapReason, Notification, SampleBlock, Sensor, Status, Stream
 from monitor.clock import HostClock
+from monitor.database import StoreError
 from monitor.detection import detector_for
 from monitor.detection.events import Analysed, Context, Event, State, Twitch
 from monitor.detection.movement import MovementVeto
 from monitor.detection.settings import DetectorSettings
-from monitor.store import Linked, Observed, Record, Store, StoreError
+from monitor.store import Linked, Observed, Record, Store
 from monitor.tally import Minute, tally
 
 _COMMIT_S = 1.0

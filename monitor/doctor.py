@@ -23,7 +23,8 @@ import monitor
 from firmware_interface.ble import Radio
 from firmware_interface.codecs import Codec
 from firmware_interface.errors import Fault
-from monitor.store import DATABASE, Archive, Store, StoreError, database_version
+from monitor.database import StoreError, database_version
+from monitor.store import DATABASE, Archive, Store
 
 _OLDEST_BLEAK = (3, 0, 2)
 """2.0 to 3.0.1 lose notifications on BlueZ (https://github.com/hbldh/bleak/issues/1885)."""

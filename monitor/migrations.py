@@ -18,10 +18,10 @@ Rules of the schema:
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import NamedTuple
+
+from monitor.database import Connection, undone_on_error
 
 
 class Migration(NamedTuple):
@@ -163,16 +163,7 @@ MIGRATIONS: tuple[Migration, ...] = (
 )
 
 
-@contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All of the block or none of it. IMMEDIATE: a wait for another program is at the start or never."""
-    connection.execute("BEGIN IMMEDIATE")
-    with _undone_on_error(connection):
-        yield
-        connection.execute("COMMIT")
-
-
-def applied(connection: sqlite3.Connection) -> tuple[str, ...]:
+def applied(connection: Connection) -> tuple[str, ...]:
     """Names of the steps that ran on this database, in order."""
     known = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'migration'"
     if not connection.execute(known).fetchall():
@@ -180,24 +171,14 @@ def applied(connection: sqlite3.Connection) -> tuple[str, ...]:
     return tuple(name for (name,) in connection.execute("SELECT name FROM migration ORDER BY id").fetchall())
 
 
-def migrate(connection: sqlite3.Connection, steps: Sequence[Migration] = MIGRATIONS) -> None:
+def migrate(connection: Connection, steps: Sequence[Migration] = MIGRATIONS) -> None:
     """Run those of `steps` that have not run; `applied` must be a beginning of them."""
     for step in steps[len(applied(connection)) :]:
         _run(connection, step)
 
 
-def _run(connection: sqlite3.Connection, step: Migration) -> None:
+def _run(connection: Connection, step: Migration) -> None:
     # BEGIN and COMMIT are in the script, because executescript commits a transaction that it finds open.
     record = f"INSERT INTO migration (name) VALUES ('{step.name}');"  # noqa: S608  (a constant of this file)
-    with _undone_on_error(connection):
+    with undone_on_error(connection):
         connection.executescript(f"BEGIN IMMEDIATE; {step.sql}; {record} COMMIT;")
-
-
-@contextmanager
-def _undone_on_error(connection: sqlite3.Connection) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        if connection.in_transaction:  # after a full disk SQLite may have rolled back by itself
-            connection.execute("ROLLBACK")
-        raise

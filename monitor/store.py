@@ -29,13 +29,11 @@ there, and no time is missing or counted twice.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-import sqlite3
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -43,33 +41,26 @@ from typing import Any, Final, Self
 import numpy as np
 
 from firmware_interface.codecs import Device
-from firmware_interface.errors import Fault
 from firmware_interface.samples import Gap, GapReason, Sensor, Status, Stream, Unit
+from monitor.database import (
+    Connection,
+    StoreError,
+    checkpoint,
+    connect,
+    connect_to_read,
+    explained,
+    refuse_old_sqlite,
+    transaction,
+)
 from monitor.detection.events import Context, State, Twitch
-from monitor.migrations import MIGRATIONS, applied, migrate, transaction
+from monitor.migrations import MIGRATIONS, applied, migrate
 from monitor.tally import Minute
 
 DATABASE: Final = "main.sqlite"
 LOCK: Final = "lock"
 
-_BUSY_S = 5.0
 _CHECKPOINT_NS = 3600 * 10**9
 _OLDEST_SQLITE = (3, 38, 0)  # STRICT tables, JSON built in
-_PRAGMAS = """
-    PRAGMA page_size = 4096;
-    PRAGMA journal_mode = WAL;
-    PRAGMA synchronous = FULL;
-    PRAGMA foreign_keys = ON;
-"""
-
-
-def database_version() -> str:
-    """Of SQLite, as linked into this Python."""
-    return sqlite3.sqlite_version
-
-
-class StoreError(Fault):
-    """The data folder cannot be used: in use, read-only, full, damaged or from a newer program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +162,7 @@ class Store:
     Used by one thread at a time, not always the same: SQLite's own check of the thread is off.
     """
 
-    def __init__(self, connection: sqlite3.Connection, path: Path, resources: ExitStack) -> None:
+    def __init__(self, connection: Connection, path: Path, resources: ExitStack) -> None:
         self._connection = connection
         self._path = path
         self._resources = resources
@@ -186,13 +177,11 @@ class Store:
             StoreError: it is in use, cannot be written, is damaged, or is from a newer program.
         """
         path = folder / DATABASE
-        with _explained(path), ExitStack() as resources:
+        with explained(path), ExitStack() as resources:
             _create(folder)
             resources.enter_context(_locked(folder))
-            _touch(path)
-            connection = resources.enter_context(closing(_connect(path.absolute().as_uri())))
+            connection = resources.enter_context(closing(connect(path)))
             _refuse_newer(path, connection)
-            connection.executescript(_PRAGMAS)
             migrate(connection)
             return cls(connection, path, resources.pop_all())
 
@@ -218,7 +207,7 @@ class Store:
     def accounted_ns(self, device_id: int, stream: str) -> int | None:
         """Up to where a stream's time was observed or is in a gap; `None` if it never was seen."""
         select = "SELECT accounted_ns FROM stream WHERE device_id = ? AND name = ?"
-        with _explained(self._path):
+        with explained(self._path):
             rows = self._connection.execute(select, (device_id, stream)).fetchall()
         return rows[0][0] if rows else None
 
@@ -229,7 +218,7 @@ class Store:
         accounted_ns = self.accounted_ns(device_id, stream)
         if accounted_ns is None:
             return []
-        with _explained(self._path):
+        with explained(self._path):
             rows = self._connection.execute(_SELECT_SINCE, (accounted_ns,)).fetchall()
         edges = [edge for begun_ns, last_ns in rows for edge in (begun_ns, last_ns)][:-1]
         return [accounted_ns, *edges] if edges else [accounted_ns, accounted_ns]
@@ -247,7 +236,7 @@ class Store:
             alive = "UPDATE session SET last_ns = max(last_ns, ?) WHERE id = ?"
             self._connection.execute(alive, (now_ns, self._session))
         if not 0 <= now_ns - self._checkpoint_ns < _CHECKPOINT_NS:
-            self._checkpoint()
+            checkpoint(self._connection)
             self._checkpoint_ns = now_ns
 
     def close(self, now_ns: int) -> None:
@@ -256,7 +245,7 @@ class Store:
         with self._resources:
             with self._transaction():
                 self._connection.execute(end, (now_ns, self._session))
-            self._checkpoint()
+            checkpoint(self._connection)
 
     def _keep(self, device_id: int, record: Record, now_ns: int) -> None:
         execute = self._connection.execute
@@ -279,12 +268,8 @@ class Store:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with _explained(self._path), transaction(self._connection):
+        with explained(self._path), transaction(self._connection):
             yield
-
-    def _checkpoint(self) -> None:
-        with suppress(sqlite3.DatabaseError):  # a reader or a full disk is in the way: in an hour again
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 class Archive:
@@ -295,7 +280,7 @@ class Archive:
     Used by one thread at a time, not always the same.
     """
 
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+    def __init__(self, connection: Connection, path: Path) -> None:
         self._connection = connection
         self._path = path
 
@@ -309,8 +294,8 @@ class Archive:
         path = folder / DATABASE
         if not path.is_file():
             raise StoreError(f"there is no data in {folder}", "Start monitoring first, or name another folder")
-        with _explained(path), ExitStack() as resources:
-            connection = resources.enter_context(closing(_connect(path.absolute().as_uri() + "?mode=ro")))
+        with explained(path), ExitStack() as resources:
+            connection = resources.enter_context(closing(connect_to_read(path)))
             _refuse_newer(path, connection)
             _refuse_older(path, connection)
             resources.pop_all()
@@ -391,7 +376,7 @@ class Archive:
         return self._rows(select, since=since_ns, until=until_ns, device=device, **rest)
 
     def _rows(self, select: str, **parameters: object) -> list[tuple[Any, ...]]:
-        with _explained(self._path):
+        with explained(self._path):
             return self._connection.execute(select, parameters).fetchall()
 
 
@@ -400,20 +385,8 @@ class Archive:
 
 def _create(folder: Path) -> None:
     """A folder that was there keeps its mode: it may be a person's home, and the files in it are private."""
-    if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
-        needed = ".".join(map(str, _OLDEST_SQLITE))
-        remedy = "Use a Python from python.org, uv or conda, which bring their own"
-        raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old, {needed} is needed", remedy)
+    refuse_old_sqlite()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-
-def _touch(path: Path) -> None:
-    """Make the file with its mode before SQLite does, which gives the same mode to all it puts beside it.
-
-    Never opens a file that is there: closing it would drop the POSIX locks of an Archive in this process.
-    """
-    with suppress(FileExistsError):
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
 @contextmanager
@@ -456,12 +429,7 @@ else:
         return True
 
 
-def _connect(uri: str) -> sqlite3.Connection:
-    """Without Python's own transactions, which begin where no one wrote BEGIN."""
-    return sqlite3.connect(uri, uri=True, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
-
-
-def _refuse_newer(path: Path, connection: sqlite3.Connection) -> None:
+def _refuse_newer(path: Path, connection: Connection) -> None:
     done = applied(connection)
     if done != tuple(step.name for step in MIGRATIONS[: len(done)]):
         raise StoreError(
@@ -470,65 +438,10 @@ def _refuse_newer(path: Path, connection: sqlite3.Connection) -> None:
         )
 
 
-def _refuse_older(path: Path, connection: sqlite3.Connection) -> None:
+def _refuse_older(path: Path, connection: Connection) -> None:
     if len(applied(connection)) < len(MIGRATIONS):
         remedy = "Start monitoring with this version once, which brings it up to date"
         raise StoreError(f"{path} is older than this fasciwatch", remedy)
-
-
-# ---- Errors, in words ----
-
-_FULL = "no room left on the disk of {}", "Free some space: what is not yet written is written then"
-_READ_ONLY = "cannot open or write {}", "Make its folder writable by you, or name another data folder"
-_DAMAGED = (
-    "{} is damaged or not a database",
-    "Move it away to start afresh, or put back a backup; `sqlite3 FILE .recover` saves what can be read",
-)
-_LOCKED = "another program keeps {} locked", "Close the program that has it open; nothing is lost meanwhile"
-_NOT_A_FOLDER = "{} cannot be made: a part of its path is a file", "Name another data folder"
-_DISK = "the disk failed on {}", "Check the disk and its free space, or name another data folder"
-
-_BY_SQLITE_CODE = {
-    sqlite3.SQLITE_FULL: _FULL,
-    sqlite3.SQLITE_IOERR_SHMSIZE: _FULL,
-    sqlite3.SQLITE_READONLY: _READ_ONLY,
-    sqlite3.SQLITE_PERM: _READ_ONLY,
-    sqlite3.SQLITE_CANTOPEN: _READ_ONLY,
-    sqlite3.SQLITE_CORRUPT: _DAMAGED,
-    sqlite3.SQLITE_NOTADB: _DAMAGED,
-    sqlite3.SQLITE_BUSY: _LOCKED,
-    sqlite3.SQLITE_IOERR: _DISK,
-}
-_BY_ERRNO = {
-    errno.ENOSPC: _FULL,
-    errno.EDQUOT: _FULL,
-    errno.EROFS: _READ_ONLY,
-    errno.EACCES: _READ_ONLY,
-    errno.EPERM: _READ_ONLY,
-    errno.EEXIST: _NOT_A_FOLDER,
-    errno.ENOTDIR: _NOT_A_FOLDER,
-}
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn what a disk can do to us into a StoreError; what only a bug can do stays as it is."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)  # Python's own errors have none
-        words = _BY_SQLITE_CODE.get(code) or _BY_SQLITE_CODE.get(code & 0xFF)
-        if words is None:
-            raise
-        raise _store_error(words, path, f"{error}, {error.sqlite_errorname}") from error
-    except OSError as error:
-        words = _BY_ERRNO.get(error.errno or 0, _READ_ONLY)
-        raise _store_error(words, path, error.strerror or type(error).__name__) from error
-
-
-def _store_error(words: tuple[str, str], path: Path, detail: str) -> StoreError:
-    message, remedy = words
-    return StoreError(f"{message.format(path)} ({detail})", remedy)
 
 
 # ---- Rows and values ----

@@ -23,12 +23,13 @@ from firmware_interface.emulated.wearable import Wearable, WearableSettings
 from firmware_interface.errors import PacketError
 from firmware_interface.samples import Gap, GapReason, Notification, Packet, Started
 from firmware_interface.virtual_radio import VirtualRadio
-from monitor import store as store_module
+from monitor import database
 from monitor.cli import _writing
 from monitor.clock import HostClock, read_clocks
 from monitor.collector import Collector, Subject
+from monitor.database import StoreError
 from monitor.detection.settings import DetectorSettings
-from monitor.store import DATABASE, Archive, Observed, Store, StoreError
+from monitor.store import DATABASE, Archive, Observed, Store
 from tests.test_wearable import CountingBody, CountingSettings
 
 FIRST, SECOND = "C4:5A:00:00:00:01", "C4:5A:00:00:00:02"
@@ -345,7 +346,7 @@ async def locked(folder):
 
 @pytest.mark.long
 async def test_a_slow_store_loses_nothing(setting, worn, monkeypatch):
-    monkeypatch.setattr(store_module, "_BUSY_S", 0.3)
+    monkeypatch.setattr(database, "_BUSY_S", 0.3)
     async with setting.collecting():
         await setting.radio.hears(0.3)
         async with locked(setting.folder):

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from monitor.migrations import MIGRATIONS, Migration, applied, migrate, transaction
+from monitor.database import transaction
+from monitor.migrations import MIGRATIONS, Migration, applied, migrate
 from monitor.store import DATABASE, Archive, Store
 
 FIRST = MIGRATIONS[:1]

@@ -24,9 +24,10 @@ from hypothesis import strategies as st
 
 from firmware_interface.codecs import Device
 from firmware_interface.samples import Gap, GapReason, Sensor, Status, Stream, Unit
+from monitor.database import StoreError
 from monitor.detection.events import Context, State, Twitch
 from monitor.migrations import MIGRATIONS
-from monitor.store import DATABASE, LOCK, Archive, Observed, Record, Store, StoreError
+from monitor.store import DATABASE, LOCK, Archive, Observed, Record, Store
 from monitor.tally import Minute
 
 S = 10**9
