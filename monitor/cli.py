@@ -9,23 +9,19 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
-import re
 import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import asdict
-from datetime import tzinfo
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, Self, TextIO
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import Annotated, Any, Self
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 import monitor
 from firmware_interface.ble import Radio, Sighting
@@ -36,7 +32,7 @@ from firmware_interface.emulated.arm import Arm, ArmSettings
 from firmware_interface.emulated.wearable import Wearable, WearableSettings
 from firmware_interface.errors import Fault, RadioError
 from firmware_interface.samples import Gap, GapReason, Sensor, Status, Unit
-from monitor import config, lines
+from monitor import cli_diary, config, lines
 from monitor.clock import HostClock
 from monitor.collector import Collector, Subject
 from monitor.correlation.bins import of_minutes
@@ -47,23 +43,27 @@ from monitor.correlation.triggers import Refusal, kind_of
 from monitor.database import StoreError
 from monitor.detection.events import Context, Twitch
 from monitor.doctor import checks, is_alive
-from monitor.live import READER_LEFT, Lines, Screen, View, hang_up
+from monitor.live import Lines, Screen, View
 from monitor.reception import Heard, by_minute
 from monitor.recording import read
 from monitor.replay import replay as replayed
 from monitor.score import marked, read_truth, scored
-from monitor.store import DATABASE, Archive, Linked, Session, Store, Summary
+from monitor.store import Archive, Linked, Session, Store, Summary
+from monitor.terminal import ConfigFile, DataDir, Json, Since, TimeZone
+from monitor.terminal import demo_folder as _demo_folder
+from monitor.terminal import note as _note
+from monitor.terminal import open_ended as _open_ended
+from monitor.terminal import print_table as _print_table
+from monitor.terminal import readable as _readable
+from monitor.terminal import say as _print
+from monitor.terminal import since_ns as _since_ns
+from monitor.terminal import zone as _zone
 
-_DEMO = "demo"
 _DEMO_ADDRESS = "F0:5C:1A:00:00:01"
 _DEMO_SITES = ("biceps", "triceps", "FCR", "FDI")
 _SCAN_S = 8.0
-_WIDE = 400
-"""Characters of a line where no terminal says how many: nothing is cut for a program."""
 _MINUTE_NS = 60 * 10**9
 _REFUSALS_SHOWN = 10
-_DAY_NS = 86_400_000_000_000
-_UNITS_NS = {"s": 10**9, "min": 60 * 10**9, "h": 3600 * 10**9, "d": _DAY_NS}
 
 app = typer.Typer(
     help="Watch muscle twitches (fasciculations) from a laptop, with wearables that people can buy. "
@@ -73,12 +73,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(cli_diary.app, name="trigger", help="Log what may have to do with twitching.")
+app.command()(cli_diary.felt)
 
-Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on standard output.")]
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="Configuration file (TOML).")]
 Duration = Annotated[float | None, typer.Option("--for", min=1.0, help="Stop after this many seconds.")]
-Since = Annotated[str, typer.Option(help="How far back: 90s, 30min, 12h, 7d, or all.")]
-DataDir = Annotated[Path | None, typer.Option("--data", help="Data folder, instead of the configured one.")]
 
 
 _UsageError: Any = typer.BadParameter.__mro__[1]  # click's own or, by version, the one inside typer
@@ -341,7 +339,7 @@ def score(
 def correlate(
     tallies: Annotated[Path | None, typer.Option(help="CSV of what was counted; else what is stored.")] = None,
     triggers: Annotated[Path | None, typer.Option(help="CSV of what was logged.")] = None,
-    timezone: Annotated[str, typer.Option(help="Of the person: Europe/Berlin; else this computer's.")] = "",
+    timezone: TimeZone = "",
     questions: Annotated[str, typer.Option(help="Kinds to ask of, with commas; else all that were logged.")] = "",
     config_file: ConfigFile = None,
     data: DataDir = None,
@@ -605,43 +603,6 @@ async def _emulated(seed: int, loss: float) -> AsyncIterator[tuple[Radio, list[S
 # Reading ------------------------------------------------------------------------------------------------------
 
 
-def _readable(config_file: Path | None, data: Path | None) -> Path:
-    """The data folder to read: as told, or as configured, or the demo's where nothing real was ever stored."""
-    if data is not None:
-        return data
-    folder = config.load(config_file).data_dir
-    demo_folder = _demo_folder()
-    if not (folder / DATABASE).exists() and (demo_folder / DATABASE).exists():
-        _note(f"nothing was recorded yet in {folder}; this is the demo's data")
-        return demo_folder
-    return folder
-
-
-def _demo_folder() -> Path:
-    """Not the configured one: whoever tries the demo has configured nothing, or has real data there."""
-    return config.Settings().data_dir / _DEMO
-
-
-def _since_ns(since: str, now_ns: int) -> int:
-    """The time that `since` ("12h") says, ns UTC."""
-    if since == "all":
-        return 0
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|min|h|d)", since)
-    if not match:
-        raise typer.BadParameter(f"{since!r} is no duration: use 90s, 30min, 12h, 7d or all", param_hint="--since")
-    return max(now_ns - round(float(match[1]) * _UNITS_NS[match[2]]), 0)
-
-
-def _zone(name: str) -> tzinfo | None:
-    """The clock of a place; this computer's where none is named."""
-    try:
-        return ZoneInfo(name) if name else None
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise typer.BadParameter(
-            f"{name!r} is no time zone: use a name like Europe/Berlin", param_hint="--timezone"
-        ) from None
-
-
 def _report_fields(report: Report, refused: Sequence[tuple[str, Refusal]]) -> lines.Fields:
     told = [{"file": file, "line": refusal.place, "reason": refusal.reason} for file, refusal in refused]
     method = asdict(report.method) | {"refused": told}
@@ -763,41 +724,3 @@ def _sighting_fields(sighting: Sighting, said: Device | str | None) -> lines.Fie
         "trouble": said if isinstance(said, str) else None,
         "start": "fasciwatch run" if sighting.codec else None,
     }
-
-
-# Printing -------------------------------------------------------------------------------------------------------
-
-
-def _print(text: str) -> None:
-    with _open_ended(sys.stdout):
-        print(text)  # noqa: T201
-
-
-def _note(text: str) -> None:
-    with _open_ended(sys.stderr):
-        print(text, file=sys.stderr)  # noqa: T201
-
-
-@contextmanager
-def _open_ended(file: TextIO) -> Iterator[None]:
-    """Whoever reads `file` may leave: `fasciwatch events | head`, a terminal that was closed. We go on quietly."""
-    try:
-        yield
-    except OSError as error:
-        hang_up(file)
-        if error.errno not in READER_LEFT:
-            raise Fault(f"the output cannot be written: {error.strerror}", "Send it elsewhere") from error
-
-
-def _print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    table = Table(box=None, header_style="dim", pad_edge=False)
-    for title in titles:
-        table.add_column(title, no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_WIDE)
-    with console.capture() as written:  # rich has ideas of its own about a closed pipe
-        console.print(table)
-    _print("\n".join(line.rstrip() for line in written.get().splitlines()))

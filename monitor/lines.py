@@ -10,7 +10,9 @@ import json
 from datetime import UTC, datetime
 
 from firmware_interface.samples import Gap
+from monitor.correlation.triggers import Precision, Reactive
 from monitor.detection.events import Context, Twitch
+from monitor.diary import Entry
 from monitor.replay import ChannelSummary
 
 Fields = dict[str, object]
@@ -111,6 +113,43 @@ def summary(channel: ChannelSummary) -> Fields:
         "twitches": channel.twitches,
         "rate_per_min": None if rate is None else round(rate, 3),
     }
+
+
+def entry(number: int, said: Entry) -> Fields:
+    """An entry of the diary."""
+    return {
+        "type": "entry",
+        "id": number,
+        "kind": said.kind,
+        "occurred_at": utc(said.occurred_ns),
+        "ended_at": None if said.ended_ns is None else utc(said.ended_ns),
+        "running": said.running,
+        "dose": said.dose,
+        "unit": said.unit,
+        "site": said.site,
+        "precision": str(said.precision),
+        "reactive": str(said.reactive),
+        "note": said.note,
+    }
+
+
+def plain_entry(said: Entry) -> str:
+    """An entry of the diary for a person, with its time."""
+    unit = "of 10" if said.unit == "0-10" else said.unit
+    amount = "" if said.dose is None else f" {said.dose:g} {unit}".rstrip()
+    if said.dose == 0:
+        amount = " none"
+    when = local(said.occurred_ns)
+    if said.precision is Precision.DAY:
+        when = when[:10]
+    elif said.precision is not Precision.EXACT:
+        when += f" ± {said.precision}"
+    end = " and running" if said.running else ""
+    if said.ended_ns is not None:
+        end = f" to {local(said.ended_ns)}"
+    site = f" ({said.site})" if said.site else ""
+    because = ", because of twitching" if said.reactive is Reactive.YES else ""
+    return f"{said.kind}{amount}{site}, {when}{end}{because}" + (f": {said.note}" if said.note else "")
 
 
 def plain(event: Twitch | Context | Gap) -> str:
