@@ -35,13 +35,16 @@ from firmware_interface.samples import Gap, GapReason, Sensor, Status, Unit
 from monitor import cli_diary, config, lines
 from monitor.clock import HostClock
 from monitor.collector import Collector, Subject
-from monitor.correlation.bins import of_minutes
+from monitor.correlation.bins import Tallies
 from monitor.correlation.files import read_tallies, read_triggers
 from monitor.correlation.findings import Report
 from monitor.correlation.findings import correlate as correlated
-from monitor.correlation.triggers import Refusal, kind_of
+from monitor.correlation.stored import BIN_NS, tallies_of
+from monitor.correlation.triggers import Refusal, Trigger, kind_of
 from monitor.database import StoreError
 from monitor.detection.events import Context, Twitch
+from monitor.diary import read_diary
+from monitor.diary import triggers as triggers_of
 from monitor.doctor import checks, is_alive
 from monitor.live import Lines, Screen, View
 from monitor.reception import Heard, by_minute
@@ -348,19 +351,23 @@ def correlate(
     """Relate twitches to logged triggers, or say why not."""
     now_ns = time.time_ns()
     zone = _zone(timezone)
-    if triggers is None:
-        raise typer.BadParameter("triggers are not stored yet: name a CSV file", param_hint="--triggers")
+    folder = _readable(config_file, data) if tallies is None or triggers is None else Path()
     refused: list[tuple[str, Refusal]] = []
+    logged: list[Trigger]
     if tallies is None:
-        with Archive.open(_readable(config_file, data)) as archive:
-            counted = of_minutes([minute for _, minute in archive.minutes(0, now_ns)])
+        counted = _stored_tallies(folder, now_ns)
     else:
         counted, lines_refused = read_tallies(tallies, now_ns * 1e-9)
-        refused += [(tallies.name, refusal) for refusal in lines_refused]
-    logged, lines_refused = read_triggers(triggers)
+        refused += [(f"{tallies.name}: line", refusal) for refusal in lines_refused]
+    if triggers is None:
+        logged, log_name = triggers_of(read_diary(folder), now_ns), "entry"
+    else:
+        logged, lines_refused = read_triggers(triggers)
+        log_name = f"{triggers.name}: line"
+        refused += [(log_name, refusal) for refusal in lines_refused]
     asked = [kind_of(text) for text in questions.split(",") if text.strip()] or None
     report = correlated(counted, logged, zone, now_ns * 1e-9, asked)
-    refused += [(triggers.name, refusal) for refusal in (*lines_refused, *report.method.refused)]
+    refused += [(log_name, refusal) for refusal in report.method.refused]
     if json_lines:
         _print(lines.as_json(_report_fields(report, refused)))
     else:
@@ -603,15 +610,24 @@ async def _emulated(seed: int, loss: float) -> AsyncIterator[tuple[Radio, list[S
 # Reading ------------------------------------------------------------------------------------------------------
 
 
+def _stored_tallies(folder: Path, now_ns: int) -> Tallies:
+    with Archive.open(folder) as archive:
+        names = {known.id: known.device.name for known in archive.devices()}
+        return tallies_of(archive.stretches(BIN_NS, 0, now_ns), archive.spent(BIN_NS, 0, now_ns), names)
+
+
 def _report_fields(report: Report, refused: Sequence[tuple[str, Refusal]]) -> lines.Fields:
-    told = [{"file": file, "line": refusal.place, "reason": refusal.reason} for file, refusal in refused]
+    told = [
+        {"file": log.removesuffix(": line"), "line": refusal.place, "reason": refusal.reason}
+        for log, refusal in refused
+    ]
     method = asdict(report.method) | {"refused": told}
     return {"findings": [finding.fields() for finding in report.findings], "method": method}
 
 
 def _print_report(report: Report, refused: Sequence[tuple[str, Refusal]]) -> None:
-    for file, refusal in refused[:_REFUSALS_SHOWN]:
-        _note(f"{file}: line {refusal.place} {refusal.reason}")
+    for log, refusal in refused[:_REFUSALS_SHOWN]:
+        _note(f"{log} {refusal.place} {refusal.reason}")
     if len(refused) > _REFUSALS_SHOWN:
         _note(f"and {len(refused) - _REFUSALS_SHOWN} more lines; --json names them all")
     if not report.findings:

@@ -145,6 +145,32 @@ class Total:
 
 
 @dataclass(frozen=True, slots=True)
+class Stretch:
+    """The sum of a channel's minutes over a stretch of the clock."""
+
+    device_id: int
+    channel: str
+    start_ns: int
+    """A multiple of the stretch since 1970 UTC."""
+    observed_s: float
+    analysable_s: float
+    twitches: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """The sum of a channel's contexts of one state that began in a stretch of the clock."""
+
+    device_id: int
+    channel: str
+    state: State
+    start_ns: int
+    """A multiple of the stretch since 1970 UTC."""
+    count: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """The state of a data folder in one look."""
 
@@ -350,6 +376,16 @@ class Archive:
         """(device id, minute) that starts in the range."""
         rows = self._range(_SELECT_MINUTES, since_ns, until_ns, device, channel=channel)
         return [(row[0], Minute(*row[1:])) for row in rows]
+
+    def stretches(self, stretch_ns: int, since_ns: int, until_ns: int) -> list[Stretch]:
+        """The minutes that start in the range, summed by SQLite: of years there are too many to list."""
+        rows = self._range(_SELECT_STRETCHES, since_ns, until_ns, None, stretch=stretch_ns)
+        return [Stretch(*row) for row in rows]
+
+    def spent(self, stretch_ns: int, since_ns: int, until_ns: int) -> list[Spent]:
+        """The contexts that begin in the range, summed in the same way."""
+        rows = self._range(_SELECT_SPENT, since_ns, until_ns, None, stretch=stretch_ns)
+        return [Spent(device, channel, State(state), *rest) for device, channel, state, *rest in rows]
 
     def health(self, since_ns: int, until_ns: int, device: int | None = None) -> list[Health]:
         """What devices said about themselves in the range."""
@@ -638,6 +674,21 @@ _SELECT_MINUTES = """
     WHERE start_ns >= :since AND start_ns < :until
       AND (:device IS NULL OR device_id = :device) AND (:channel IS NULL OR channel = :channel)
     ORDER BY start_ns, device_id, channel
+"""
+
+_SELECT_STRETCHES = """
+    SELECT device_id, channel, start_ns / :stretch * :stretch AS stretch_ns,
+           sum(observed_s), sum(analysable_s), sum(twitches)
+    FROM minute
+    WHERE start_ns >= :since AND start_ns < :until AND (:device IS NULL OR device_id = :device)
+    GROUP BY device_id, channel, stretch_ns ORDER BY stretch_ns, device_id, channel
+"""
+
+_SELECT_SPENT = """
+    SELECT device_id, channel, state, onset_ns / :stretch * :stretch AS stretch_ns, count(*), sum(duration_s)
+    FROM context
+    WHERE onset_ns >= :since AND onset_ns < :until AND (:device IS NULL OR device_id = :device)
+    GROUP BY device_id, channel, state, stretch_ns ORDER BY stretch_ns, device_id, channel, state
 """
 
 _SELECT_LINKS = """
