@@ -32,7 +32,7 @@ from firmware_interface.emulated.arm import Arm, ArmSettings
 from firmware_interface.emulated.wearable import Wearable, WearableSettings
 from firmware_interface.errors import Fault, RadioError
 from firmware_interface.samples import Gap, GapReason, Sensor, Status, Unit
-from monitor import cli_diary, config, lines
+from monitor import cli_diary, cli_report, config, lines
 from monitor.clock import HostClock
 from monitor.collector import Collector, Subject
 from monitor.correlation.bins import Tallies
@@ -78,6 +78,8 @@ app = typer.Typer(
 )
 app.add_typer(cli_diary.app, name="trigger", help="Log what may have to do with twitching.")
 app.command()(cli_diary.felt)
+app.command()(cli_report.report)
+app.command()(cli_report.redflags)
 
 Duration = Annotated[float | None, typer.Option("--for", min=1.0, help="Stop after this many seconds.")]
 
