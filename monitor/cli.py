@@ -32,7 +32,7 @@ from firmware_interface.emulated.arm import Arm, ArmSettings
 from firmware_interface.emulated.wearable import Wearable, WearableSettings
 from firmware_interface.errors import Fault, RadioError
 from firmware_interface.samples import Gap, GapReason, Sensor, Status, Unit
-from monitor import cli_diary, cli_report, config, lines
+from monitor import cli_diary, cli_experiment, cli_report, config, lines
 from monitor.clock import HostClock
 from monitor.collector import Collector, Subject
 from monitor.correlation.bins import Tallies
@@ -77,6 +77,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(cli_diary.app, name="trigger", help="Log what may have to do with twitching.")
+app.add_typer(cli_experiment.app, name="experiment", help="An experiment on yourself, with days drawn by lot.")
 app.command()(cli_diary.felt)
 app.command()(cli_report.report)
 app.command()(cli_report.redflags)

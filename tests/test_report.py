@@ -101,7 +101,8 @@ def test_a_month_on_one_page(report):
     page = opened(text)
     for said in (
         *SITES, "Linked: 0.5-3 h after caffeine", "By hour of the clock", "What was not received",
-        "electromyography", "nerve conduction study", "not logged", "cervical spondylosis", "Felt and measured", "Motor units",
+        "electromyography", "nerve conduction study", "not logged", "cervical spondylosis", "Felt and measured",
+        "Motor units",
         "Do not change a dose because of this", NOT_A_DEVICE, "false discovery rate", "smallest uv",
         *(sign for advice in ADVICE for sign in advice.signs),
     ):  # fmt: skip
