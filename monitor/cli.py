@@ -76,11 +76,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.add_typer(cli_diary.app, name="trigger", help="Log what may have to do with twitching.")
-app.add_typer(cli_experiment.app, name="experiment", help="An experiment on yourself, with days drawn by lot.")
-app.command()(cli_diary.felt)
-app.command()(cli_report.report)
-app.command()(cli_report.redflags)
 
 Duration = Annotated[float | None, typer.Option("--for", min=1.0, help="Stop after this many seconds.")]
 
@@ -331,7 +326,7 @@ def score(
     config_file: ConfigFile = None,
     json_lines: Json = False,
 ) -> None:
-    """Compare what is found in a recording with a person's own marks."""
+    """Compare what is found in a recording with a person's marks."""
     opened = read(recording)
     marks = read_truth(truth) if truth else marked(opened)
     for result in scored(opened, marks, config.load(config_file).detection):
@@ -451,6 +446,13 @@ def doctor(config_file: ConfigFile = None, data: DataDir = None, json_lines: Jso
             _print(f"{'FAIL' if check.remedy else 'ok  '} {check.name}: {check.found}{remedy}")
     if wrong:
         raise typer.Exit(1)
+
+
+app.command()(cli_diary.felt)
+app.command()(cli_report.report)
+app.command()(cli_report.redflags)
+app.add_typer(cli_diary.app, name="trigger", help="Log what may have to do with twitching.")
+app.add_typer(cli_experiment.app, name="experiment", help="An experiment on yourself, with days drawn by lot.")
 
 
 # Collecting ---------------------------------------------------------------------------------------------------
