@@ -347,7 +347,7 @@ def _do(
     with Diary.open(_folder(config_file, data)) as diary:
         answer = log(diary, verb, fields, time.time_ns(), zone)
     if json_lines:
-        for told in answer_fields(verb, answer):
+        for told in lines.answer(verb, answer):
             say(lines.as_json(told))
     else:
         _print_answer(verb, answer)
@@ -355,25 +355,9 @@ def _do(
         note(text)
 
 
-_DONE = {"edit": "edited", "delete": "deleted", "stop": "ended"}
-
-
-def answer_fields(verb: str, answer: Answer) -> list[lines.Fields]:
-    """As JSON: what was understood, what was taken back."""
-    done = [
-        lines.entry(each.id, each.entry)
-        | {"action": _DONE.get(verb, "logged"), "repeated": each.repeated, "notes": list(answer.notes)}
-        for each in answer.receipts
-    ]
-    undone: list[lines.Fields] = [
-        {"type": "undone", "id": change.entry_id, "action": str(change.action)} for change in answer.undone
-    ]
-    return done + undone
-
-
 def _print_answer(verb: str, answer: Answer) -> None:
     for each in answer.receipts:
-        done = "was logged already as" if each.repeated else _DONE.get(verb, "logged")
+        done = "was logged already as" if each.repeated else lines.DONE.get(verb, "logged")
         say(f"{done} {each.id}: {lines.plain_entry(each.entry)}")
     if len(answer.undone) > _SHOWN:
         say(f"undone: {len(answer.undone)} entries")

@@ -25,6 +25,7 @@ from typing import Final
 from firmware_interface.errors import Fault
 
 Connection = sqlite3.Connection
+DatabaseError = sqlite3.DatabaseError
 
 WAL_LIMIT: Final = 64 << 20
 """Bytes of a write-ahead log beyond which something keeps it from being emptied."""

@@ -27,6 +27,7 @@ from firmware_interface.errors import Fault
 from monitor.correlation.triggers import Precision, Reactive, Trigger
 from monitor.database import (
     Connection,
+    DatabaseError,
     StoreError,
     connect_shared,
     explained,
@@ -128,7 +129,7 @@ class Diary:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             connection = on_error.enter_context(closing(connect_shared(path)))
             _refuse_newer(path, connection)
-            migrate(connection, STEPS)
+            _bring_up_to_date(connection)
             on_error.pop_all()
         return cls(connection, path)
 
@@ -343,6 +344,15 @@ def _refuse_newer(path: Path, connection: Connection) -> None:
             f"{path} was written by a newer fasciwatch (its schema is at {done[-1]!r})",
             "Install that version or a later one, or name another data folder",
         )
+
+
+def _bring_up_to_date(connection: Connection) -> None:
+    """Two programs may both find a new diary without tables; the second one's step fails, and it is done."""
+    try:
+        migrate(connection, STEPS)
+    except DatabaseError:
+        if len(applied(connection)) < len(STEPS):
+            raise
 
 
 def _entries(connection: Connection) -> list[Logged]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from typing import Final
 
 from firmware_interface.samples import Gap
 from monitor.correlation.triggers import Precision, Reactive
 from monitor.detection.events import Context, Twitch
 from monitor.diary import Entry
+from monitor.logbook import Answer
 from monitor.replay import ChannelSummary
 
 Fields = dict[str, object]
@@ -131,6 +133,23 @@ def entry(number: int, said: Entry) -> Fields:
         "reactive": str(said.reactive),
         "note": said.note,
     }
+
+
+DONE: Final = {"edit": "edited", "delete": "deleted", "stop": "ended"}
+"""Verb -> what was done by it; "logged" by the others."""
+
+
+def answer(verb: str, said: Answer) -> list[Fields]:
+    """What was understood of an act of logging, what must be said with it, and what was taken back."""
+    done = [
+        entry(each.id, each.entry)
+        | {"action": DONE.get(verb, "logged"), "repeated": each.repeated, "notes": list(said.notes)}
+        for each in said.receipts
+    ]
+    undone: list[Fields] = [
+        {"type": "undone", "id": change.entry_id, "action": str(change.action)} for change in said.undone
+    ]
+    return done + undone
 
 
 def plain_entry(said: Entry) -> str:

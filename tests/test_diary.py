@@ -109,7 +109,7 @@ def _log_some(folder, number):
 
 
 def test_programs_take_turns(tmp_path):
-    Diary.open(tmp_path).close()
+    """From the first moment on, when none of them finds a diary."""
     processes = [multiprocessing.Process(target=_log_some, args=(tmp_path, n)) for n in range(3)]
     for process in processes:
         process.start()
