@@ -146,7 +146,17 @@ class Diary:
     def entries(self) -> list[Logged]:
         """All as they stand, in order of when they occurred."""
         with explained(self._path):
-            return _entries(self._connection)
+            return _entries(self._connection, _SELECT_ENTRIES)
+
+    def running(self) -> list[Logged]:
+        """Those that have begun and not ended, in order of when they began."""
+        with explained(self._path):
+            return _entries(self._connection, _SELECT_ENTRIES + " AND json_extract(last.fields, '$.running')")
+
+    def units(self) -> dict[str, str]:
+        """Kind -> its unit, of all that stands. By SQLite: reading years of entries would be felt."""
+        with explained(self._path):
+            return dict(self._connection.execute(_SELECT_UNITS).fetchall())
 
     def entry(self, entry_id: int) -> Entry:
         """One as it stands.
@@ -187,7 +197,7 @@ class Diary:
             DiaryError: none is running, or it began later than it is to end.
         """
         with self._act() as act:
-            running = [each for each in _entries(self._connection) if each.entry.running]
+            running = self.running()
             ours = [each for each in running if each.entry.kind == kind]
             if not ours:
                 others = ", ".join(sorted({each.entry.kind for each in running})) or "nothing"
@@ -313,7 +323,7 @@ def read_diary(folder: Path) -> list[Logged]:
     # Not read-only: after a power cut the journal has to be rolled back first.
     with explained(path), closing(connect_shared(path)) as connection:
         _refuse_newer(path, connection)
-        return _entries(connection) if applied(connection) else []
+        return _entries(connection, _SELECT_ENTRIES) if applied(connection) else []
 
 
 def triggers(entries: Sequence[Logged], now_ns: int) -> list[Trigger]:
@@ -355,8 +365,8 @@ def _bring_up_to_date(connection: Connection) -> None:
             raise
 
 
-def _entries(connection: Connection) -> list[Logged]:
-    rows = connection.execute(_SELECT_ENTRIES).fetchall()
+def _entries(connection: Connection, select: str) -> list[Logged]:
+    rows = connection.execute(select).fetchall()
     logged = [Logged(entry_id, logged_ns, _entry(fields)) for entry_id, logged_ns, fields in rows]
     return sorted(logged, key=lambda each: (each.entry.occurred_ns, each.id))
 
@@ -423,6 +433,13 @@ _SELECT_ENTRIES = """
     JOIN change AS last ON last.id = newest.id
     JOIN change AS first ON first.id = last.entry_id
     WHERE last.fields IS NOT NULL
+"""
+
+_SELECT_UNITS = """
+    SELECT json_extract(fields, '$.kind') AS kind, max(json_extract(fields, '$.unit'))
+    FROM change
+    WHERE id IN (SELECT max(id) FROM change GROUP BY entry_id) AND fields IS NOT NULL
+    GROUP BY kind
 """
 
 _SELECT_STANDING = "SELECT fields FROM change WHERE entry_id = ? ORDER BY id DESC LIMIT 1"

@@ -78,7 +78,7 @@ def log(diary: Diary, verb: str, fields: Mapping[str, str], now_ns: int, zone: t
 
 def known(diary: Diary) -> Known:
     """What was logged before."""
-    return known_from(diary.entries())
+    return Known(diary.units())
 
 
 def known_from(entries: Sequence[Logged]) -> Known:
@@ -149,7 +149,7 @@ def _new(diary: Diary, verb: str, said: dict[str, str], now_ns: int, zone: tzinf
     if verb == "start":
         if entry.kind in CATALOGUE and CATALOGUE[entry.kind].form in _EVENTS:
             raise DiaryError(f"{entry.kind} does not go on and end", "Log it with `add`")
-        running = [each for each in diary.entries() if each.entry.running and each.entry.kind == entry.kind]
+        running = [each for each in diary.running() if each.entry.kind == entry.kind]
         if running:
             raise DiaryError(f"{entry.kind} is running already", f"Say stop first, or delete {running[-1].id}")
         return replace(entry, running=True, ended_ns=None)
