@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import logging
 import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -31,7 +32,7 @@ from firmware_interface.codecs.families import FAMILIES
 from firmware_interface.emulated.arm import Arm, ArmSettings
 from firmware_interface.emulated.wearable import Wearable, WearableSettings
 from firmware_interface.errors import Fault, RadioError
-from firmware_interface.samples import Gap, GapReason, Sensor, Status, Unit
+from firmware_interface.samples import Gap, GapReason, SampleBlock, Sensor, Status, Unit
 from monitor import cli_diary, cli_experiment, cli_report, config, lines
 from monitor.clock import HostClock
 from monitor.collector import Collector, Subject
@@ -42,6 +43,7 @@ from monitor.correlation.findings import correlate as correlated
 from monitor.correlation.stored import BIN_NS, tallies_of
 from monitor.correlation.triggers import Refusal, Trigger, kind_of
 from monitor.database import StoreError
+from monitor.detection import calibration
 from monitor.detection.events import Context, Twitch
 from monitor.diary import read_diary
 from monitor.diary import triggers as triggers_of
@@ -334,6 +336,52 @@ def score(
             _print(lines.as_json(result.fields()))
         else:
             _print_table((str(result.sensor), ""), result.rows())
+
+
+@app.command()
+def calibrate(
+    recording: Annotated[Path, typer.Argument(help="EDF, BDF, XDF, CSV or capture.", show_default=False)],
+    rest: Annotated[str, typer.Option(help="Seconds of rest, from-to.")] = "0-60",
+    contracted: Annotated[
+        str, typer.Option("--contraction", help="Seconds of a firm contraction, from-to.")
+    ] = "65-70",
+    json_lines: Json = False,
+) -> None:
+    """Measure a person's channels at rest and in a contraction, for the configuration."""
+    opened = read(recording)
+    spans = _seconds(rest, "--rest"), _seconds(contracted, "--contraction")
+    for stream in opened.streams:
+        if stream.sensor is not Sensor.EMG:
+            continue
+        blocks = [block for block in opened.blocks() if isinstance(block, SampleBlock) and block.stream is stream]
+        found = calibration.calibrate(stream, *(_within(blocks, *span) for span in spans))
+        if json_lines:
+            for one in found:
+                _print(lines.as_json({"type": "calibration", "unit": stream.unit, **asdict(one)}))
+            continue
+        _print("[detection]")
+        for key, name in (("smallest_at", "smallest"), ("contraction_at", "contraction")):
+            values = ", ".join(f"{json.dumps(one.channel)} = {getattr(one, name):.4g}" for one in found)
+            _print(f"{key} = {{ {values} }}")
+
+
+def _seconds(text: str, option: str) -> tuple[float, float]:
+    """ "0-60" -> (0.0, 60.0)."""
+    try:
+        start_s, stop_s = (float(part) for part in text.split("-"))
+    except ValueError:
+        raise typer.BadParameter(f"{text} is not like 0-60", param_hint=option) from None
+    return start_s, stop_s
+
+
+def _within(blocks: Iterable[SampleBlock], start_s: float, stop_s: float) -> Iterator[SampleBlock]:
+    """What of the blocks lies in a span of the recording."""
+    for block in blocks:
+        rate_hz = block.stream.rate_hz
+        first = max(round(start_s * rate_hz) - block.first, 0)
+        last = min(round(stop_s * rate_hz) - block.first, block.length)
+        if first < last:
+            yield replace(block, first=block.first + first, counts=block.counts[:, first:last])
 
 
 @app.command()

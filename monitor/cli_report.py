@@ -49,7 +49,7 @@ def report(
         counted = tallies_of(archive.stretches(BIN_NS, 0, now_ns), archive.spent(BIN_NS, 0, now_ns), names)
     findings = correlate(counted, triggers(entries, now_ns), zone, now_ns * 1e-9)
     detector = facts.session.settings if facts.session and facts.session.settings else asdict(settings.detection)
-    shown = tuple((name.replace("_", " "), f"{value}") for name, value in detector.items())
+    shown = tuple((name.replace("_", " "), f"{value}") for name, value in detector.items() if value)
     text = page(facts, findings, Made(now_ns, monitor.__version__, shown, zone))
     try:
         file.write_text(text, encoding="utf-8")

@@ -72,6 +72,9 @@ def _detection_section() -> type[_Section]:
         if kind in (int, float):
             longest = _LONGEST_S if field.name.endswith("_s") else None
             kind = Annotated[kind, Field(gt=0, le=longest)]
+        elif field.default_factory is not MISSING:
+            declared[field.name] = (Mapping[str, Annotated[float, Field(gt=0)]], Field(default_factory=dict))
+            continue
         declared[field.name] = (kind, ... if field.default is MISSING else field.default)
     return create_model("Detection", __base__=_Section, **declared)
 

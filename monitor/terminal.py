@@ -5,6 +5,7 @@ Rules: standard output is for data, standard error for words. Whoever reads may 
 
 from __future__ import annotations
 
+import io
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -100,9 +101,7 @@ def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         table.add_column(title, no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_WIDE)
-    with console.capture() as written:  # rich has ideas of its own about a closed pipe
-        console.print(table)
-    say("\n".join(line.rstrip() for line in written.get().splitlines()))
+    terminal = sys.stdout.isatty()
+    written = io.StringIO()  # rich has ideas of its own about a closed pipe
+    Console(file=written, force_terminal=terminal, width=None if terminal else _WIDE).print(table)
+    say("\n".join(line.rstrip() for line in written.getvalue().splitlines()))

@@ -102,7 +102,7 @@ def test_frames_at_once_or_one_by_one_give_the_same_bits(cuts):
     def conditioned(edges):
         band_pass, canceller = BandPass(Sensor.EMG, 500.0), MainsCanceller(500.0, 2)
         pieces = (signal[:, a * length : b * length] for a, b in edges)
-        return np.concatenate([canceller.feed(band_pass.feed(piece)) for piece in pieces if piece.size], axis=1)
+        return np.concatenate([canceller.feed(band_pass.feed(piece)[0]) for piece in pieces if piece.size], axis=1)
 
     edges = sorted([0, *cuts, 50])
     np.testing.assert_array_equal(conditioned(pairwise(edges)), conditioned([(0, 50)]))
@@ -122,16 +122,17 @@ def test_the_band_pass_takes_the_baseline_and_leaves_the_muscle():
     """1 Hz is gone and 100 Hz is whole, from the first sample on, however far the baseline is."""
     time_s = np.arange(4000) / 1000
     slow, fast = 1000 + 50 * np.sin(2 * np.pi * time_s), np.sin(2 * np.pi * 100 * time_s)
-    y = BandPass(Sensor.EMG, 1000.0).feed(np.array([slow, fast]))
+    y, below = BandPass(Sensor.EMG, 1000.0).feed(np.array([slow, fast]))
     assert np.abs(y[0]).max() < 2
     np.testing.assert_allclose(np.abs(y[1, 1000:]).max(), 1, rtol=0.03)
+    np.testing.assert_allclose(y + below, [slow, fast], atol=1e-9)
 
 
 @pytest.mark.parametrize("rate_hz", [100.0, 200.0, 250.0])
 def test_slow_devices_are_conditioned_too(rate_hz):
     """Where the rate leaves no upper edge, or no room for mains, what is left is finite and bounded."""
     signal = noise((2, frame_length(rate_hz) * 50))
-    y = MainsCanceller(rate_hz, 2).feed(BandPass(Sensor.EMG, rate_hz).feed(signal))
+    y = MainsCanceller(rate_hz, 2).feed(BandPass(Sensor.EMG, rate_hz).feed(signal)[0])
     assert np.isfinite(y).all()
     assert (rms(y) < 1.1 * rms(signal)).all()
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.signal import resample_poly
 
 from firmware_interface.emulated.arm import Arm, ArmSettings, IntervalKind
 from firmware_interface.samples import SampleBlock, Sensor, Stream, Timebase, Unit
@@ -416,3 +417,92 @@ def test_an_index_that_runs_backwards_is_a_new_stretch():
     events += detector.feed(SampleBlock(STREAM, 0, again, counts)) + detector.finish()
     assert [seconds_of(t) for t in of(events, Twitch)] == pytest.approx([5, 105], abs=0.003)
     assert account(events)[0] == pytest.approx(20)
+
+
+# ── what is no twitch ──
+
+
+def test_a_heart_is_no_series_of_twitches_and_twitches_between_its_beats_are():
+    """From the fourth beat on; what it covers is said and not counted as analysable."""
+    beats_s = 1 + 0.85 * np.arange(70) + 0.02 * np.sin(np.arange(70))
+    twitches_s = beats_s[10:60:5] + 0.4
+    x = planted(62, beats_s, (80, 80))
+    for onset_s in twitches_s:
+        t = (np.arange(x.shape[1]) / RATE_HZ - onset_s) / 0.005
+        x[0] += 60 * t * np.exp(-np.maximum(t, 0)) * (t > 0) * (t < 8)
+    events = detected(as_counts(x))
+    found = np.array([seconds_of(t) for t in of(events, Twitch)])
+    late = found[found > beats_s[4]]
+    np.testing.assert_allclose(late, twitches_s, atol=0.01)
+    spans = contexts(events, State.ARTEFACT)
+    assert all(covered(spans, b, b + 0.012) > 0.99 for b in beats_s[4:-1])
+    observed_s, analysable_s = account(events)
+    assert observed_s - analysable_s[0] == pytest.approx(0.1 * 67, rel=0.25)
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_what_all_of_a_far_apart_montage_shows_at_once_is_an_artefact(alike):
+    """The same on all of four channels; a twitch that three of them hardly see is one."""
+    stream = replace(STREAM, channels=("a", "b", "c", "d"))
+    x = np.random.default_rng(2).normal(0, 2, (4, 20_000))
+    size_uv = np.array([200, 200, 200, 200] if alike else [200, 30, 30, 30])
+    for onset_s in (5, 8.3, 11.1, 15.2):
+        t = (np.arange(20_000) / RATE_HZ - onset_s - 0.006) / 0.002
+        x += size_uv[:, None] / 2 * t * np.exp(0.5 - t * t / 2) * (np.abs(t) < 3)
+    events = detected(as_counts(x), stream=stream)
+    assert len(of(events, Twitch)) == (0 if alike else 4)
+    assert len(contexts(events, State.ARTEFACT, "a")) == (4 if alike else 0)
+
+
+def test_the_pop_of_a_cable_is_an_artefact():
+    """A step that comes at once and goes away slowly looks like a potential behind a high-pass."""
+    x = quiet(40)
+    for onset_s in np.arange(3.1, 38, 2.7):
+        t = np.arange(x.shape[1]) / RATE_HZ - onset_s
+        x[0] += 1000 * np.exp(-np.maximum(t, 0) / 0.4) * (t >= 0)
+    events = detected(as_counts(x))
+    assert len(of(events, Twitch)) <= 1
+    assert len(contexts(events, State.ARTEFACT)) >= 12
+    assert sum(b - a for a, b in contexts(events, State.ARTEFACT)) < 0.5 * 13
+
+
+def test_the_wake_of_a_large_potential_is_part_of_it():
+    """A tenth of its size 60 ms later is said neither on its own nor as a doublet."""
+    x = planted(30, np.arange(4, 28, 1.7) + np.linspace(0, 0.4, 15), (400, 400))
+    x += planted(30, np.arange(4.06, 28, 1.7) + np.linspace(0, 0.4, 15), (40, 40), seed=3) - quiet(30, seed=3)
+    found = of(detected(as_counts(x)), Twitch)
+    assert len(found) == 15
+    assert all(t.follows_s is None for t in found)
+
+
+def test_a_muscle_at_work_throughout_is_voluntary():
+    """Though its own noise is all that was ever heard."""
+    settings = replace(REST, voluntary_per_min=0)
+    rng = np.random.default_rng(1)
+    x = emg(settings, 40)[0] * STREAM.scale
+    shape = planted(0.06, [0.02], (200, 200))[0] - quiet(0.06)[0]
+    for channel in range(2):
+        for at in np.flatnonzero(rng.random(x.shape[1] - 60) < 0.05):
+            x[channel, at : at + 60] += rng.choice([-1, 1]) * rng.lognormal(-1.5, 1) * shape
+    events = detected(as_counts(x))
+    assert not of(events, Twitch)
+    assert covered(contexts(events, State.VOLUNTARY), 2, 40) > 0.95
+
+
+@pytest.mark.parametrize("rate_hz", [2000.0, 5000.0])
+def test_a_faster_stream_says_the_same(rate_hz):
+    """The same skin sampled faster: the same twitches, a sample apart at most, and the same time accounted for."""
+    onsets_s = np.arange(5, 20, 1.5) + np.linspace(0, 0.3, 10)
+    slow_uv = planted(22, onsets_s, (60, 0))
+    factor = round(rate_hz / RATE_HZ)
+    fast_uv = resample_poly(slow_uv, factor, 1, axis=1)
+    fast = SampleBlock(
+        replace(STREAM, rate_hz=rate_hz), 0, Timebase(0, START_NS, 1e9 / rate_hz), as_counts(fast_uv)
+    )
+    detector = Detector(fast.stream)
+    events = detector.feed(fast) + detector.finish()
+    found = [seconds_of(t) for t in of(events, Twitch)]
+    np.testing.assert_allclose(
+        found, [seconds_of(t) for t in of(detected(as_counts(slow_uv)), Twitch)], atol=0.003
+    )
+    np.testing.assert_allclose(account(events)[0], 22.0, atol=0.01)

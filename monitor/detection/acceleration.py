@@ -201,7 +201,7 @@ class AccelerationDetector:
     # One frame ------------------------------------------------------------------------------------------------
 
     def _hear(self, x: Signal, blind: NDArray[np.bool_]) -> None:
-        y = self._band_pass.feed(x)[:, :: self._factor]
+        y = self._band_pass.feed(x)[0][:, :: self._factor]
         energies = (y * y).mean(axis=1)
         whole = not blind.any()
         self._stuck = self._stuck + 1 if whole and not np.ptp(x, axis=1).any() else 0
@@ -449,7 +449,7 @@ def _kicks(stream: Stream, factor: int, length: int) -> Signal:
     hz, damping = (grid.reshape(-1, 1) for grid in np.meshgrid(_RESONANCES_HZ, _DAMPINGS))
     angular = 2 * np.pi * hz
     wave = np.exp(-damping * angular * time_s) * np.sin(angular * np.sqrt(1 - damping**2) * time_s)
-    return BandPass(stream.sensor, stream.rate_hz).feed(wave)[:, ::factor]
+    return BandPass(stream.sensor, stream.rate_hz).feed(wave)[0][:, ::factor]
 
 
 def _push(past: Signal, new: Signal | float) -> None:

@@ -34,26 +34,49 @@ _ORDER = 2
 
 
 class BandPass:
-    """Butterworth band-pass in second-order sections; only a high-pass where the rate leaves no upper edge."""
+    """Butterworth low-pass, where the rate leaves anything above the band, and high-pass.
 
-    def __init__(self, sensor: Sensor, rate_hz: float) -> None:
+    Args:
+        sensor: whose band it is.
+        rate_hz: samples a second.
+        factor: of the thinning that comes next; its alias is kept out.
+    """
+
+    def __init__(self, sensor: Sensor, rate_hz: float, factor: int = 1) -> None:
         low_hz, high_hz = _HIGH_PASS_HZ[sensor], _LOW_PASS_HZ[sensor]
-        if high_hz < 0.4 * rate_hz:
-            self._sos = butter(_ORDER, (low_hz, high_hz), "bandpass", fs=rate_hz, output="sos")
-        else:
-            self._sos = butter(_ORDER, low_hz, "highpass", fs=rate_hz, output="sos")
-        self._memory: Signal | None = None
+        above = high_hz < 0.4 * rate_hz
+        order = _ORDER if factor == 1 else 2 * _ORDER
+        self._low = _Filter(butter(order, high_hz, fs=rate_hz, output="sos")) if above else None
+        self._high = _Filter(butter(_ORDER, low_hz, "highpass", fs=rate_hz, output="sos"))
 
-    def feed(self, x: Signal) -> Signal:
-        """Filter the next samples; the first ever are taken as the level that was there before."""
-        if self._memory is None:
-            self._memory = sosfilt_zi(self._sos)[:, None, :] * x[None, :, :1]
-        y, self._memory = sosfilt(self._sos, x, axis=1, zi=self._memory)
-        return np.asarray(y)
+    def feed(self, x: Signal) -> tuple[Signal, Signal]:
+        """Filter the next samples: what is in the band, and what is below it.
+
+        The first samples ever are taken as the level that was there before.
+        """
+        low = self._low.feed(x) if self._low else x
+        band = self._high.feed(low)
+        return band, low - band
 
     def reset(self) -> None:
         """Forget what came before a gap."""
-        self._memory = None
+        for stage in (self._low, self._high):
+            if stage:
+                stage.memory = None
+
+
+class _Filter:
+    """Second-order sections with their memory, a row a channel."""
+
+    def __init__(self, sos: Signal) -> None:
+        self._sos = sos
+        self.memory: Signal | None = None
+
+    def feed(self, x: Signal) -> Signal:
+        if self.memory is None:
+            self.memory = sosfilt_zi(self._sos)[:, None, :] * x[None, :, :1]
+        y, self.memory = sosfilt(self._sos, x, axis=1, zi=self.memory)
+        return np.asarray(y)
 
 
 _ORDER_AR = 6

@@ -37,14 +37,18 @@ from monitor.detection.potentials import Potential, Runs, stretches
 from monitor.detection.settings import DetectorSettings
 from monitor.detection.shape import measure
 
+_WORKING_RATE_HZ = 1000.0
+"""Faster streams are thinned to between this and twice it: a potential on the skin has nothing above 400 Hz, and
+where there is nothing, a whitened signal is all noise."""
 _LESSON_FRAMES = 10
 _BLIND_S = (0.010, 0.003)
 """A potential must be received from this much before it, as a bridge that ends leaves a transient, to this much
 after it."""
 _ENERGY_S = 0.008
 """Window of the energy: about the length of one phase of a potential. Twice and half of it found less."""
-_REAL_NOISE = 1.08
-"""Skin noise over a Gaussian one of the same floor, in energy: it comes and goes (evoked and armband rest)."""
+_REAL_NOISE = 0.6
+"""Skin noise comes and goes: crossings need 1 + this / (samples in the window) times the energy that Gaussian
+noise of the same floor asks for. The fewer samples are averaged, the more it matters (evoked and armband rest)."""
 _CREST_QUANTILES = (0.8, 0.5)
 """Crests of ticks follow how restless the noise is; twitches fill fewer than a fifth of the ticks, twitches and
 heart beats together fewer than half."""
@@ -76,10 +80,16 @@ _FAR_APART = 4
 """From so many channels on, what all of them show alike comes from none of the muscles."""
 _ALIKE, _ALIKE_SIZE = 0.8, 0.4
 """Correlation with the largest, and size over it."""
+_EFFORT, _EFFORT_TICKS = 0.15, 3
+"""Share of a calibrated contraction, and ticks in a row of it, from which a muscle is at work; a twitch fills
+two."""
+_LOGIT, _LOGIT_SLOPE = 0.65, 1.8
+"""Of being right, at the threshold and by the logarithm of the energy over it: fitted to all reports of the
+table in docs/detection.md, whose last rows show how well it holds."""
 _FLAT = 1e-2
 _QUIET = 2.0
 """Energy over the floor up to which a tick teaches the noise model."""
-_VISIBLE = 9.0
+VISIBLE = 9.0
 """Peak-to-peak over noise sigma that is seen at the default threshold."""
 _AT_WORK = 1.6
 """Crests over those of steady noise of the same floor, from which it is a muscle that hides what is small."""
@@ -100,8 +110,10 @@ class Detector:
     """
 
     def __init__(self, stream: Stream, settings: DetectorSettings = DetectorSettings()) -> None:  # noqa: B008
-        channels, rate_hz = len(stream.channels), stream.rate_hz
+        channels = len(stream.channels)
         self._stream, self._settings = stream, settings
+        self._factor = max(int(stream.rate_hz / _WORKING_RATE_HZ), 1)
+        self._rate_hz = rate_hz = stream.rate_hz / self._factor
         self._frame = frame_length(rate_hz)
         self._tick = self._frame // 2
         self._reach, self._longest, self._merge = map(
@@ -109,14 +121,17 @@ class Detector:
         )
         self._doublings = max(round(math.log2(_ENERGY_S * rate_hz)), 0)
         self._over = _thresholds(settings, rate_hz, 1 << self._doublings, self._tick)
-        self._door = Door(rate_hz, self._frame, _LESSON_FRAMES)
-        self._band_pass = BandPass(stream.sensor, rate_hz)
+        self._door = Door(stream.rate_hz, self._frame * self._factor, _LESSON_FRAMES)
+        self._band_pass = BandPass(stream.sensor, stream.rate_hz, self._factor)
         self._mains = MainsCanceller(rate_hz, channels)
         self._whitener = Whitener(channels)
         self._floor = NoiseFloor(channels, _CREST_QUANTILES)
         self._usual_mains = np.full(channels, np.nan)
         per_unit = {Unit.MICROVOLT: 1.0, Unit.MILLIVOLT: 1e-3}.get(stream.unit, math.inf)
-        self._smallest = settings.smallest_uv * per_unit
+        usual = settings.smallest_uv * per_unit
+        self._smallest = np.array([settings.smallest_at.get(name, usual) for name in stream.channels])
+        contractions = [settings.contraction_at.get(name, math.inf) for name in stream.channels]
+        self._effort = (_EFFORT * np.array(contractions)) ** 2
         past = self._samples(_PAST_S + 2 * settings.isolation_s + 4 * settings.twitch_max_s)
         self._signal, self._white, self._slow, self._energy = (Past(channels, past) for _ in range(4))
         self._blind = Past(1, past)
@@ -170,7 +185,7 @@ class Detector:
         if not self._heard:
             return
         self._runs.close()
-        end = self._door.end or 0
+        end = -(-((self._door.end or 0) - self._door.begin) // self._factor)
         self._judge(end)
         self._account(end, ending=True)
         self._events += self._contexts.close()
@@ -188,11 +203,11 @@ class Detector:
     def _hear(self, x: Signal, blind: NDArray[np.bool_]) -> None:
         if not self._heard:
             self._start()
-        y = self._band_pass.feed(x)
-        self._slow.append(x - y)
+        y, slow = (part[:, :: self._factor] for part in self._band_pass.feed(x))
+        self._slow.append(slow)
         y = self._mains.feed(y)
         self._signal.append(y)
-        self._blind.append(blind[None, :].astype(float))
+        self._blind.append(blind.reshape(1, -1, self._factor).any(axis=2).astype(float))
         self._white.append(self._whitener.feed(self._signal.last(y.shape[1] + Whitener.LEAD)))
         self._energy.append(self._smoothed(y.shape[1]))
         largest = np.abs(y).reshape(len(y), -1, self._tick).max(axis=2)
@@ -207,6 +222,7 @@ class Detector:
             if loud or self._runs.running:
                 self._potentials += self._runs.feed(self._energy, end - self._frame, end, self._threshold)
             self._prolong_marks()
+            self._mark_effort()
             self._judge(end - self._reach)
             self._account(end - self._reach - self._longest - self._reach // 2)
         if self._door.teaches(self._heard):
@@ -214,12 +230,10 @@ class Detector:
             self._threshold, self._hidden_by = self._learned_threshold(), self._learned_hiding()
 
     def _start(self) -> None:
-        begin = self._analysed = self._now = self._door.begin
-        self._marked = [(begin, 0)] * len(self._marked)
-        for past in (self._signal, self._white, self._slow, self._energy, self._blind):
-            past.restart(begin)
-        self._ticks.restart(0)
-        self._contact.restart(0)
+        self._analysed = self._now = 0
+        self._marked = [(0, 0)] * len(self._marked)
+        for past in (self._signal, self._white, self._slow, self._energy, self._blind, self._ticks, self._contact):
+            past.restart(0)
 
     def _smoothed(self, count: int) -> Signal:
         """Mean square over the window that ends at each sample, by doubling: the same bits for any cutting."""
@@ -235,9 +249,7 @@ class Detector:
         beating = [heart.beating for heart in self._hearts]
         floor, high, middle = self._over
         upper, median = self._floor.crests.T
-        tail = np.maximum(
-            upper / median * high / middle, 1.0
-        )  # heavier than Gaussian, and the more so further out
+        tail = np.maximum(upper / median * high / middle, 1.0)  # what is heavier here is more so further out
         crest = np.where(beating, middle * median, high * upper * tail)
         return np.where(self._floor.warm, np.maximum(floor * self._floor.energy, crest), np.nan)
 
@@ -249,7 +261,7 @@ class Detector:
 
     def _learned_hiding(self) -> NDArray[np.float64]:
         """Code of what would hide the twitches of interest, a channel each: noise, or the muscle at work."""
-        hidden = self.noise * _VISIBLE > self._smallest
+        hidden = self.noise * VISIBLE > self._smallest
         crests = self._over[0] / self._over[1] * self._floor.energy
         by = np.where(self._floor.crests[:, 0] > _AT_WORK * crests, _VOLUNTARY, _BAD_CONTACT)
         return np.where(self._floor.warm, np.where(hidden, by, 0), _BAD_CONTACT).astype(float)
@@ -491,16 +503,16 @@ class Detector:
     def _lose_beat(self, channel: int, start: int, stop: int) -> None:
         """What the heart covers is no time to hear a twitch in; said beat by beat, as a tick would be too long."""
         self._beats[channel].append((start, stop))
-        start_ns = self._door.time_ns(max(start, self._door.begin))
-        duration_s = (self._door.time_ns(stop) - start_ns) * 1e-9
+        start_ns = self._time_ns(max(start, 0))
+        duration_s = (self._time_ns(stop) - start_ns) * 1e-9
         self._events.append(Context(State.ARTEFACT, self._stream.channels[channel], start_ns, duration_s))
 
     # One twitch -------------------------------------------------------------------------------------------------
 
     def _measure(self, potential: Potential) -> Twitch:
-        rate_hz, c = self._stream.rate_hz, potential.channel
+        rate_hz, c = self._rate_hz, potential.channel
         first, last = self._extent(potential)
-        onset = max(self._onset(potential, first), self._door.begin)
+        onset = max(self._onset(potential, first), 0)
         margin = self._samples(0.02)
         shapes = self._signal.span(onset - margin, last + margin)
         peaks = np.ptp(shapes[:, margin:], axis=1)
@@ -509,7 +521,7 @@ class Detector:
         ratio = potential.energy / potential.threshold
         noise = float(self.noise[c])
         shape = measure(shapes[c], rate_hz, noise)
-        onset_ns = self._door.time_ns(onset)
+        onset_ns = self._time_ns(onset)
         before = self._last_onset_ns[c]
         self._last_onset_ns[c] = onset_ns
         return Twitch(
@@ -520,7 +532,7 @@ class Detector:
             peak_to_peak=float(peaks[c]),
             unit=self._stream.unit,
             snr=peak / noise,
-            confidence=float(1 - 0.5 / max(ratio, 1.0)),
+            confidence=1 / (1 + math.exp(-_LOGIT) * ratio**-_LOGIT_SLOPE),
             amplitudes=tuple((self._stream.channels[i], float(peaks[i])) for i in order),
             waveform=shapes[c].astype(np.float32),
             waveform_start_s=-margin / rate_hz,
@@ -543,8 +555,7 @@ class Detector:
     # Ticks, account ---------------------------------------------------------------------------------------------
 
     def _tick_span(self, start: int, stop: int) -> tuple[int, int]:
-        begin = self._door.begin
-        return max((start - begin) // self._tick, 0), -((begin - stop) // self._tick)
+        return max(start // self._tick, 0), -(-stop // self._tick)
 
     def _mark(self, potential: Potential, code: int) -> None:
         """Give the ticks around a potential a state."""
@@ -573,6 +584,21 @@ class Detector:
                 first, last = self._tick_span(self._now - self._frame, min(stop, self._now))
                 self._ticks.raise_to(channel, first, last, code)
 
+    def _mark_effort(self) -> None:
+        """Where the level of a contraction is known, a share of it that lasts is one, whatever its potentials."""
+        if np.isinf(self._effort).all():
+            return
+        ticks = 1 + _EFFORT_TICKS
+        start = self._now - ticks * self._tick
+        if start < 0:
+            return
+        signal = self._signal.span(start, self._now)
+        loud = (signal * signal).reshape(len(signal), ticks, -1).mean(axis=2) > self._effort[:, None]
+        first, _ = self._tick_span(start, self._now)
+        for tick in range(2):
+            for channel in np.flatnonzero(loud[:, tick : tick + _EFFORT_TICKS].all(axis=1)).tolist():
+                self._ticks.raise_to(channel, first + tick, first + tick + _EFFORT_TICKS, _VOLUNTARY)
+
     def _account(self, front: int, *, ending: bool = False) -> None:
         """Every frame before `front` is final: say its contexts, and how much of it was analysable."""
         while self._analysed < front:
@@ -583,20 +609,20 @@ class Detector:
                 stop = front
             self._settle(self._analysed, stop)
             self._analysed = stop
-        self._door.forget_times(self._analysed - 4 * self._frame)
+        self._door.forget_times(self._door.begin + (self._analysed - 4 * self._frame) * self._factor)
 
     def _settle(self, start: int, stop: int) -> None:
         first, last = self._tick_span(start, stop)
         codes = self._ticks.span(first, last)
-        start_ns, end_ns = self._door.time_ns(start), self._door.time_ns(stop)
+        start_ns, end_ns = self._time_ns(start), self._time_ns(stop)
         seen = self._blind.span(start, stop)[0] == 0
-        observed_s = int(seen.sum()) / self._stream.rate_hz
+        observed_s = int(seen.sum()) / self._rate_hz
         analysable = [observed_s] * len(codes)
         if codes.any() or self._contexts.any or any(self._beats):
             analysable = self._analysable_s(start, seen, codes)
             for tick, states in enumerate(codes.T.astype(int).tolist()):
                 edges = (start + tick * self._tick, min(start + (tick + 1) * self._tick, stop))
-                times = (self._door.time_ns(i) for i in edges)
+                times = (self._time_ns(i) for i in edges)
                 self._events += self._contexts.feed([_STATES[code] for code in states], *times)
         self._events.append(Analysed(start_ns, end_ns, observed_s, tuple(analysable)))
 
@@ -608,10 +634,13 @@ class Detector:
                 beats.popleft()
             for first, last in beats:
                 row[max(first - start, 0) : max(last - start, 0)] = False
-        return [n / self._stream.rate_hz for n in usable.sum(axis=1).tolist()]
+        return [n / self._rate_hz for n in usable.sum(axis=1).tolist()]
 
     def _samples(self, seconds: float) -> int:
-        return max(round(seconds * self._stream.rate_hz), 1)
+        return max(round(seconds * self._rate_hz), 1)
+
+    def _time_ns(self, index: int) -> int:
+        return self._door.time_ns(self._door.begin + index * self._factor)
 
 
 def _follows_s(before_ns: int | None, onset_ns: int) -> float | None:
@@ -627,7 +656,7 @@ def _thresholds(settings: DetectorSettings, rate_hz: float, window: int, tick: i
     tick is the largest of as many as fit in it.
     """
     trials = 60 * rate_hz / window
-    crossing = _REAL_NOISE * chdtri(window, settings.false_alarms_per_min / trials) / window
+    crossing = (1 + _REAL_NOISE / window) * chdtri(window, settings.false_alarms_per_min / trials) / window
     floor = 2 * gammaincinv(tick / 2, FLOOR_QUANTILE) / tick
     fitting = max(_OVERLAP * tick / window, 1.0)
     crests = [2 * gammaincinv(window / 2, q ** (1 / fitting)) / window for q in _CREST_QUANTILES]

@@ -6,7 +6,8 @@ signal is not a setting.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +32,7 @@ class DetectorSettings:
     smallest_uv: float = 100.0
     """Peak-to-peak amplitude that must be visible; where noise would hide it, the channel abstains. Not applied
     where the unit is not a voltage. SPiQE's exclusion threshold (Bashford 2019, Clin Neurophysiol 130:1083)."""
+    smallest_at: Mapping[str, float] = field(default_factory=dict)
+    """The same for single channels, in their own unit; see `fasciwatch calibrate`."""
+    contraction_at: Mapping[str, float] = field(default_factory=dict)
+    """Channel -> root mean square of a firm contraction, in its unit; see `fasciwatch calibrate`."""
