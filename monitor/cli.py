@@ -347,7 +347,7 @@ def calibrate(
     ] = "65-70",
     json_lines: Json = False,
 ) -> None:
-    """Measure a person's channels at rest and in a contraction, for the configuration."""
+    """Measure a person's channels at rest and in a contraction."""
     opened = read(recording)
     spans = _seconds(rest, "--rest"), _seconds(contracted, "--contraction")
     for stream in opened.streams:
