@@ -4,9 +4,11 @@
     ├── PacketError       the device's: one payload is malformed. Counted, skipped, never fatal
     ├── RadioError        the person's: no adapter, no permission, no device in reach
     ├── RecordingError    the person's: a file that cannot be read as a recording     (monitor.recording)
-    ├── TableError        the person's: no table of tallies or triggers               (monitor.correlation.files)
-    ├── ExperimentError   the person's: one that must not be made; exit code 2     (monitor.correlation.experiment)
     ├── StoreError        the person's: data folder in use, read-only, full, damaged  (monitor.database)
+    ├── ReportError       the person's: a report that cannot be written               (monitor.cli_report)
+    ├── TableError        the person's: no table of tallies or triggers               (monitor.correlation.files)
+    ├── DiaryError        the person's: an entry that cannot be understood; exit code 2   (monitor.diary)
+    ├── ExperimentError   the person's: one that must not be made; exit code 2     (monitor.correlation.experiment)
     ├── ServiceError      the person's: this system cannot be told to start us        (monitor.service)
     ├── SinkError         the person's, or nobody's: a server took not all            (monitor.outbox)
     └── ConfigError       the person's: a wrong key or value; names it; exit code 2   (monitor.config)

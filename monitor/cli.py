@@ -10,23 +10,19 @@ import asyncio
 import io
 import json
 import logging
-import re
 import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import asdict, replace
-from datetime import tzinfo
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, Self, TextIO
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 import monitor
 from firmware_interface.ble import Radio, Sighting
@@ -37,42 +33,49 @@ from firmware_interface.emulated.arm import Arm, ArmSettings
 from firmware_interface.emulated.wearable import Wearable, WearableSettings
 from firmware_interface.errors import Fault, RadioError
 from firmware_interface.samples import Gap, GapReason, SampleBlock, Sensor, Status, Unit
-from monitor import config, lines, service
+from monitor import cli_diary, cli_experiment, cli_report, config, lines, service
 from monitor.backup import backed_up, restored
 from monitor.clock import HostClock
 from monitor.collector import Collector, Subject
-from monitor.correlation.bins import of_minutes
+from monitor.correlation.bins import Tallies
 from monitor.correlation.files import read_tallies, read_triggers
 from monitor.correlation.findings import Report
 from monitor.correlation.findings import correlate as correlated
-from monitor.correlation.triggers import Refusal, kind_of
+from monitor.correlation.stored import BIN_NS, tallies_of
+from monitor.correlation.triggers import Refusal, Trigger, kind_of
 from monitor.credentials import credential
 from monitor.database import StoreError
 from monitor.detection import calibration
 from monitor.detection.events import Context, Twitch
+from monitor.diary import read_diary
+from monitor.diary import triggers as triggers_of
 from monitor.doctor import checks, is_alive
-from monitor.live import READER_LEFT, Lines, Screen, View, hang_up
+from monitor.live import Lines, Screen, View
 from monitor.outbox import Delivery, Outbox
 from monitor.raw import Raw
 from monitor.reception import Heard, by_minute
 from monitor.recording import read
 from monitor.replay import replay as replayed
 from monitor.score import marked, read_truth, scored
-from monitor.store import DATABASE, Archive, Linked, Session, Store, Summary
+from monitor.store import Archive, Linked, Session, Store, Summary
+from monitor.terminal import ConfigFile, DataDir, Json, Since, TimeZone
+from monitor.terminal import demo_folder as _demo_folder
+from monitor.terminal import note as _note
+from monitor.terminal import open_ended as _open_ended
+from monitor.terminal import print_table as _print_table
+from monitor.terminal import readable as _readable
+from monitor.terminal import say as _print
+from monitor.terminal import since_ns as _since_ns
+from monitor.terminal import zone as _zone
 
 if TYPE_CHECKING:
     from monitor.sinks.influx import Influx1, Influx2
 
-_DEMO = "demo"
 _DEMO_ADDRESS = "F0:5C:1A:00:00:01"
 _DEMO_SITES = ("biceps", "triceps", "FCR", "FDI")
 _SCAN_S = 8.0
-_WIDE = 400
-"""Characters of a line where no terminal says how many: nothing is cut for a program."""
 _MINUTE_NS = 60 * 10**9
 _REFUSALS_SHOWN = 10
-_DAY_NS = 86_400_000_000_000
-_UNITS_NS = {"s": 10**9, "min": 60 * 10**9, "h": 3600 * 10**9, "d": _DAY_NS}
 
 app = typer.Typer(
     help="Watch muscle twitches (fasciculations) from a laptop, with wearables that people can buy. "
@@ -83,11 +86,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on standard output.")]
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="Configuration file (TOML).")]
 Duration = Annotated[float | None, typer.Option("--for", min=1.0, help="Stop after this many seconds.")]
-Since = Annotated[str, typer.Option(help="How far back: 90s, 30min, 12h, 7d, or all.")]
-DataDir = Annotated[Path | None, typer.Option("--data", help="Data folder, instead of the configured one.")]
 
 
 _UsageError: Any = typer.BadParameter.__mro__[1]  # click's own or, by version, the one inside typer
@@ -350,7 +349,7 @@ def score(
     config_file: ConfigFile = None,
     json_lines: Json = False,
 ) -> None:
-    """Compare what is found in a recording with a person's own marks."""
+    """Compare what is found in a recording with a person's marks."""
     opened = read(recording)
     marks = read_truth(truth) if truth else marked(opened)
     for result in scored(opened, marks, config.load(config_file).detection):
@@ -410,7 +409,7 @@ def _within(blocks: Iterable[SampleBlock], start_s: float, stop_s: float) -> Ite
 def correlate(
     tallies: Annotated[Path | None, typer.Option(help="CSV of what was counted; else what is stored.")] = None,
     triggers: Annotated[Path | None, typer.Option(help="CSV of what was logged.")] = None,
-    timezone: Annotated[str, typer.Option(help="Of the person: Europe/Berlin; else this computer's.")] = "",
+    timezone: TimeZone = "",
     questions: Annotated[str, typer.Option(help="Kinds to ask of, with commas; else all that were logged.")] = "",
     config_file: ConfigFile = None,
     data: DataDir = None,
@@ -419,19 +418,23 @@ def correlate(
     """Relate twitches to logged triggers, or say why not."""
     now_ns = time.time_ns()
     zone = _zone(timezone)
-    if triggers is None:
-        raise typer.BadParameter("triggers are not stored yet: name a CSV file", param_hint="--triggers")
+    folder = _readable(config_file, data) if tallies is None or triggers is None else Path()
     refused: list[tuple[str, Refusal]] = []
+    logged: list[Trigger]
     if tallies is None:
-        with Archive.open(_readable(config_file, data)) as archive:
-            counted = of_minutes([minute for _, minute in archive.minutes(0, now_ns)])
+        counted = _stored_tallies(folder, now_ns)
     else:
         counted, lines_refused = read_tallies(tallies, now_ns * 1e-9)
-        refused += [(tallies.name, refusal) for refusal in lines_refused]
-    logged, lines_refused = read_triggers(triggers)
+        refused += [(f"{tallies.name}: line", refusal) for refusal in lines_refused]
+    if triggers is None:
+        logged, log_name = triggers_of(read_diary(folder), now_ns), "entry"
+    else:
+        logged, lines_refused = read_triggers(triggers)
+        log_name = f"{triggers.name}: line"
+        refused += [(log_name, refusal) for refusal in lines_refused]
     asked = [kind_of(text) for text in questions.split(",") if text.strip()] or None
     report = correlated(counted, logged, zone, now_ns * 1e-9, asked)
-    refused += [(triggers.name, refusal) for refusal in (*lines_refused, *report.method.refused)]
+    refused += [(log_name, refusal) for refusal in report.method.refused]
     if json_lines:
         _print(lines.as_json(_report_fields(report, refused)))
     else:
@@ -585,6 +588,13 @@ def service_remove() -> None:
     """Stop it, and undo what `install` did."""
     for done in service.remove(service.service(service.command_line([]))):
         _note(done)
+
+
+app.command()(cli_diary.felt)
+app.command()(cli_report.report)
+app.command()(cli_report.redflags)
+app.add_typer(cli_diary.app, name="trigger", help="Log what may have to do with twitching.")
+app.add_typer(cli_experiment.app, name="experiment", help="An experiment on yourself, with days drawn by lot.")
 
 
 # Collecting ---------------------------------------------------------------------------------------------------
@@ -783,52 +793,24 @@ async def _emulated(seed: int, loss: float) -> AsyncIterator[tuple[Radio, list[S
 # Reading ------------------------------------------------------------------------------------------------------
 
 
-def _readable(config_file: Path | None, data: Path | None) -> Path:
-    """The data folder to read: as told, or as configured, or the demo's where nothing real was ever stored."""
-    if data is not None:
-        return data
-    folder = config.load(config_file).data_dir
-    demo_folder = _demo_folder()
-    if not (folder / DATABASE).exists() and (demo_folder / DATABASE).exists():
-        _note(f"nothing was recorded yet in {folder}; this is the demo's data")
-        return demo_folder
-    return folder
-
-
-def _demo_folder() -> Path:
-    """Not the configured one: whoever tries the demo has configured nothing, or has real data there."""
-    return config.Settings().data_dir / _DEMO
-
-
-def _since_ns(since: str, now_ns: int) -> int:
-    """The time that `since` ("12h") says, ns UTC."""
-    if since == "all":
-        return 0
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|min|h|d)", since)
-    if not match:
-        raise typer.BadParameter(f"{since!r} is no duration: use 90s, 30min, 12h, 7d or all", param_hint="--since")
-    return max(now_ns - round(float(match[1]) * _UNITS_NS[match[2]]), 0)
-
-
-def _zone(name: str) -> tzinfo | None:
-    """The clock of a place; this computer's where none is named."""
-    try:
-        return ZoneInfo(name) if name else None
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise typer.BadParameter(
-            f"{name!r} is no time zone: use a name like Europe/Berlin", param_hint="--timezone"
-        ) from None
+def _stored_tallies(folder: Path, now_ns: int) -> Tallies:
+    with Archive.open(folder) as archive:
+        names = {known.id: known.device.name for known in archive.devices()}
+        return tallies_of(archive.stretches(BIN_NS, 0, now_ns), archive.spent(BIN_NS, 0, now_ns), names)
 
 
 def _report_fields(report: Report, refused: Sequence[tuple[str, Refusal]]) -> lines.Fields:
-    told = [{"file": file, "line": refusal.place, "reason": refusal.reason} for file, refusal in refused]
+    told = [
+        {"file": log.removesuffix(": line"), "line": refusal.place, "reason": refusal.reason}
+        for log, refusal in refused
+    ]
     method = asdict(report.method) | {"refused": told}
     return {"findings": [finding.fields() for finding in report.findings], "method": method}
 
 
 def _print_report(report: Report, refused: Sequence[tuple[str, Refusal]]) -> None:
-    for file, refusal in refused[:_REFUSALS_SHOWN]:
-        _note(f"{file}: line {refusal.place} {refusal.reason}")
+    for log, refusal in refused[:_REFUSALS_SHOWN]:
+        _note(f"{log} {refusal.place} {refusal.reason}")
     if len(refused) > _REFUSALS_SHOWN:
         _note(f"and {len(refused) - _REFUSALS_SHOWN} more lines; --json names them all")
     if not report.findings:
@@ -942,39 +924,3 @@ def _sighting_fields(sighting: Sighting, said: Device | str | None) -> lines.Fie
         "advice": sighting.codec.ADVICE if sighting.codec else None,
         "start": "fasciwatch run" if sighting.codec else None,
     }
-
-
-# Printing -------------------------------------------------------------------------------------------------------
-
-
-def _print(text: str) -> None:
-    with _open_ended(sys.stdout):
-        print(text)  # noqa: T201
-
-
-def _note(text: str) -> None:
-    with _open_ended(sys.stderr):
-        print(text, file=sys.stderr)  # noqa: T201
-
-
-@contextmanager
-def _open_ended(file: TextIO) -> Iterator[None]:
-    """Whoever reads `file` may leave: `fasciwatch events | head`, a terminal that was closed. We go on quietly."""
-    try:
-        yield
-    except OSError as error:
-        hang_up(file)
-        if error.errno not in READER_LEFT:
-            raise Fault(f"the output cannot be written: {error.strerror}", "Send it elsewhere") from error
-
-
-def _print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    table = Table(box=None, header_style="dim", pad_edge=False)
-    for title in titles:
-        table.add_column(title, no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    terminal = sys.stdout.isatty()
-    written = io.StringIO()  # rich has ideas of its own about a closed pipe
-    Console(file=written, force_terminal=terminal, width=None if terminal else _WIDE).print(table)
-    _print("\n".join(line.rstrip() for line in written.getvalue().splitlines()))

@@ -4,7 +4,8 @@ Rules of this module:
 
 * Nothing else imports sqlite3. What a table means is not known here.
 * One connection writes a file, and it makes every commit and every checkpoint: SQLite up to 3.51.2 can damage a
-  file when one connection checkpoints while another commits.
+  file when one connection checkpoints while another commits. A file that several programs write a few times a day
+  (`connect_shared`) has a rollback journal, without checkpoints, and SQLite's own locks make them take turns.
 * Readers open `mode=ro` and finish each SELECT at once: a reader that holds its transaction keeps the
   write-ahead log from being emptied (400 MB after 20 000 writes, against 3 MB).
 * A checkpoint waits for nobody. With the usual busy timeout a reader would hold it, and the next commit, for 5 s.
@@ -24,6 +25,7 @@ from typing import Final
 from firmware_interface.errors import Fault
 
 Connection = sqlite3.Connection
+DatabaseError = sqlite3.DatabaseError
 
 WAL_LIMIT: Final = 64 << 20
 """Bytes of a write-ahead log beyond which something keeps it from being emptied."""
@@ -34,6 +36,12 @@ _PRAGMAS = """
     PRAGMA page_size = 4096;
     PRAGMA journal_mode = WAL;
     PRAGMA synchronous = FULL;
+    PRAGMA foreign_keys = ON;
+"""
+# EXTRA: with a rollback journal, FULL alone may take back the last commit after a power cut.
+_SHARED_PRAGMAS = """
+    PRAGMA journal_mode = DELETE;
+    PRAGMA synchronous = EXTRA;
     PRAGMA foreign_keys = ON;
 """
 
@@ -61,11 +69,20 @@ def refuse_old_sqlite() -> None:
 
 def connect(path: Path) -> Connection:
     """For the one writer of a file, which is made where it is missing."""
+    return _connect_to_write(path, _PRAGMAS)
+
+
+def connect_shared(path: Path) -> Connection:
+    """For one of several writers, which is to close it soon; the file is made where it is missing."""
+    return _connect_to_write(path, _SHARED_PRAGMAS)
+
+
+def _connect_to_write(path: Path, pragmas: str) -> Connection:
     _touch(path)
     connection = _connect(path.absolute().as_uri())
     with ExitStack() as on_error:
         on_error.callback(connection.close)
-        connection.executescript(_PRAGMAS)
+        connection.executescript(pragmas)
         on_error.pop_all()
     return connection
 

@@ -9,9 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Final
 
 from firmware_interface.samples import Gap
+from monitor.correlation.triggers import Precision, Reactive
 from monitor.detection.events import Context, Twitch
+from monitor.diary import Entry
+from monitor.logbook import Answer
 from monitor.replay import ChannelSummary
 
 Fields = dict[str, object]
@@ -117,6 +121,60 @@ def summary(channel: ChannelSummary) -> Fields:
         "twitches": channel.twitches,
         "rate_per_min": None if rate is None else round(rate, 3),
     }
+
+
+def entry(number: int, said: Entry) -> Fields:
+    """An entry of the diary."""
+    return {
+        "type": "entry",
+        "id": number,
+        "kind": said.kind,
+        "occurred_at": utc(said.occurred_ns),
+        "ended_at": None if said.ended_ns is None else utc(said.ended_ns),
+        "running": said.running,
+        "dose": said.dose,
+        "unit": said.unit,
+        "site": said.site,
+        "precision": str(said.precision),
+        "reactive": str(said.reactive),
+        "note": said.note,
+    }
+
+
+DONE: Final = {"edit": "edited", "delete": "deleted", "stop": "ended"}
+"""Verb -> what was done by it; "logged" by the others."""
+
+
+def answer(verb: str, said: Answer) -> list[Fields]:
+    """What was understood of an act of logging, what must be said with it, and what was taken back."""
+    done = [
+        entry(each.id, each.entry)
+        | {"action": DONE.get(verb, "logged"), "repeated": each.repeated, "notes": list(said.notes)}
+        for each in said.receipts
+    ]
+    undone: list[Fields] = [
+        {"type": "undone", "id": change.entry_id, "action": str(change.action)} for change in said.undone
+    ]
+    return done + undone
+
+
+def plain_entry(said: Entry) -> str:
+    """An entry of the diary for a person, with its time."""
+    unit = "of 10" if said.unit == "0-10" else said.unit
+    amount = "" if said.dose is None else f" {said.dose:g} {unit}".rstrip()
+    if said.dose == 0:
+        amount = " none"
+    when = local(said.occurred_ns)
+    if said.precision is Precision.DAY:
+        when = when[:10]
+    elif said.precision is not Precision.EXACT:
+        when += f" ± {said.precision}"
+    end = " and running" if said.running else ""
+    if said.ended_ns is not None:
+        end = f" to {local(said.ended_ns)}"
+    site = f" ({said.site})" if said.site else ""
+    because = ", because of twitching" if said.reactive is Reactive.YES else ""
+    return f"{said.kind}{amount}{site}, {when}{end}{because}" + (f": {said.note}" if said.note else "")
 
 
 def plain(event: Twitch | Context | Gap) -> str:

@@ -203,6 +203,59 @@ class Total:
 
 
 @dataclass(frozen=True, slots=True)
+class Stretch:
+    """The sum of a channel's minutes over a stretch of the clock."""
+
+    device_id: int
+    channel: str
+    start_ns: int
+    """A multiple of the stretch since 1970 UTC."""
+    observed_s: float
+    analysable_s: float
+    twitches: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """The sum of a channel's contexts of one state that began in a stretch of the clock."""
+
+    device_id: int
+    channel: str
+    state: State
+    start_ns: int
+    """A multiple of the stretch since 1970 UTC."""
+    count: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """The sum of a stream's gaps of one reason."""
+
+    device_id: int
+    stream: str
+    reason: GapReason
+    count: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class FiringUnit:
+    """What a motor unit of a channel did."""
+
+    device_id: int
+    channel: str
+    motor_unit: int | None
+    """`None`: twitches that were assigned to none."""
+    twitches: int
+    peak_to_peak: float
+    """Mean."""
+    unit: str
+    doublets: int
+    """Twitches that followed another within the detector's limit."""
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """The state of a data folder in one look."""
 
@@ -433,6 +486,25 @@ class Archive:
         """(device id, minute) that starts in the range."""
         rows = self._range(_SELECT_MINUTES, since_ns, until_ns, device, channel=channel)
         return [(row[0], Minute(*row[1:])) for row in rows]
+
+    def stretches(self, stretch_ns: int, since_ns: int, until_ns: int) -> list[Stretch]:
+        """The minutes that start in the range, summed by SQLite: of years there are too many to list."""
+        rows = self._range(_SELECT_STRETCHES, since_ns, until_ns, None, stretch=stretch_ns)
+        return [Stretch(*row) for row in rows]
+
+    def spent(self, stretch_ns: int, since_ns: int, until_ns: int) -> list[Spent]:
+        """The contexts that begin in the range, summed in the same way."""
+        rows = self._range(_SELECT_SPENT, since_ns, until_ns, None, stretch=stretch_ns)
+        return [Spent(device, channel, State(state), *rest) for device, channel, state, *rest in rows]
+
+    def missing(self, since_ns: int, until_ns: int) -> list[Missing]:
+        """The gaps of which any part is in the range, and their time within it."""
+        rows = self._range(_SELECT_MISSING, since_ns, until_ns, None)
+        return [Missing(device, stream, GapReason(reason), *rest) for device, stream, reason, *rest in rows]
+
+    def firing_units(self, since_ns: int, until_ns: int) -> list[FiringUnit]:
+        """The motor units whose twitches have their onset in the range, those of a channel by number."""
+        return [FiringUnit(*row) for row in self._range(_SELECT_FIRING_UNITS, since_ns, until_ns, None)]
 
     def health(self, since_ns: int, until_ns: int, device: int | None = None) -> list[Health]:
         """What devices said about themselves in the range."""
@@ -796,6 +868,36 @@ _SELECT_MINUTES = """
     WHERE start_ns >= :since AND start_ns < :until
       AND (:device IS NULL OR device_id = :device) AND (:channel IS NULL OR channel = :channel)
     ORDER BY start_ns, device_id, channel
+"""
+
+_SELECT_STRETCHES = """
+    SELECT device_id, channel, start_ns / :stretch * :stretch AS stretch_ns,
+           sum(observed_s), sum(analysable_s), sum(twitches)
+    FROM minute
+    WHERE start_ns >= :since AND start_ns < :until AND (:device IS NULL OR device_id = :device)
+    GROUP BY device_id, channel, stretch_ns ORDER BY stretch_ns, device_id, channel
+"""
+
+_SELECT_SPENT = """
+    SELECT device_id, channel, state, onset_ns / :stretch * :stretch AS stretch_ns, count(*), sum(duration_s)
+    FROM context
+    WHERE onset_ns >= :since AND onset_ns < :until AND (:device IS NULL OR device_id = :device)
+    GROUP BY device_id, channel, state, stretch_ns ORDER BY stretch_ns, device_id, channel, state
+"""
+
+_SELECT_MISSING = """
+    SELECT device_id, json_extract(stream, '$.name') AS name, reason, count(*),
+           sum(min(end_ns, :until) - max(start_ns, :since)) * 1e-9
+    FROM gap
+    WHERE end_ns > :since AND +start_ns < :until AND (:device IS NULL OR device_id = :device)
+    GROUP BY device_id, name, reason ORDER BY device_id, name, reason
+"""
+
+_SELECT_FIRING_UNITS = """
+    SELECT device_id, channel, motor_unit, count(*), avg(peak_to_peak), min(unit), count(follows_s)
+    FROM twitch
+    WHERE onset_ns >= :since AND onset_ns < :until AND (:device IS NULL OR device_id = :device)
+    GROUP BY device_id, channel, motor_unit ORDER BY device_id, channel, motor_unit IS NULL, motor_unit
 """
 
 _SELECT_LINKS = """

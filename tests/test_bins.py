@@ -6,8 +6,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from monitor.correlation.bins import Tallies, binned, of_minutes
-from monitor.tally import Minute
+from monitor.correlation.bins import Tallies, binned
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC).timestamp()
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -102,13 +101,3 @@ def test_nothing_is_no_bins():
     assert len(bins) == 0
     assert bins.days == 0
     assert len(bins.informative()) == 0
-
-
-def test_stored_minutes():
-    found = of_minutes(
-        [Minute("calf", round(NOON * 1e9), 60.0, 50.0, 3), Minute("arm", round(NOON * 1e9), 60.0, 0.0, 0)]
-    )
-    assert found.sites == ("arm", "calf")
-    assert found.site.tolist() == [1, 0]
-    assert found.twitches.tolist() == [3, 0]
-    assert len(of_minutes([])) == 0

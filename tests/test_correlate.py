@@ -10,9 +10,14 @@ from pathlib import Path
 import pytest
 
 from benchmarks.diary import FIRST_S, Person, history
+from firmware_interface.codecs import Device
+from firmware_interface.samples import Sensor, Stream, Unit
 from monitor import cli
+from monitor.diary import Diary, Entry
 from monitor.store import Store
+from monitor.tally import Minute
 
+EMG = Stream("emg", Sensor.EMG, Unit.MICROVOLT, 0.1, 500.0, ("calf",))
 PROGRAM = Path(sys.executable).with_name("fasciwatch")
 
 
@@ -121,19 +126,35 @@ def test_faults_are_one_line(run, options, code, said):
     assert err.count("\n") == 1
 
 
-def test_triggers_must_be_named(monkeypatch, capfd):
-    monkeypatch.setattr("sys.argv", ["fasciwatch", "correlate", "--tallies", "T.csv"])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert ended.value.code == 2
-    assert "--triggers" in capfd.readouterr().err
-
-
-def test_stored_minutes_are_counted(folder, tmp_path, monkeypatch, capfd):
-    """Without --tallies, from the store."""
+def test_an_empty_store_is_no_fault(folder, tmp_path, monkeypatch, capfd):
     Store.open(tmp_path).close(0)
     arguments = ["fasciwatch", "correlate", "--triggers", str(folder / "G.csv"), "--data", str(tmp_path)]
     monkeypatch.setattr("sys.argv", arguments)
     with pytest.raises(SystemExit):
         cli.main()
     assert "no time could be analysed" in capfd.readouterr().out
+
+
+def test_all_from_the_store(folder, tmp_path, monkeypatch, capfd):
+    """What was counted and logged is all there: without files the answer is the same."""
+    lived = history(Person(rate_ratios={"caffeine": 2.0}), 1)
+    store = Store.open(tmp_path)
+    device = store.device(Device("band", "1", "", (EMG,)), "AA", 0)
+    t = lived.tallies
+    rows = zip(t.start_s, t.analysable_s, t.twitches, strict=True)
+    minutes = [(device, Minute("calf", round(a) * 10**9, 900.0, float(b), int(c))) for a, b, c in rows]
+    store.write(minutes, 0)
+    store.close(0)
+    logged = [Entry(each.kind, round(each.start_s * 1e9), dose=each.dose) for each in lived.triggers]
+    with Diary.open(tmp_path) as diary:
+        diary.log([*logged, Entry("felt", round(FIRST_S * 1e9)), Entry("emg", round(FIRST_S * 1e9))], 0)
+    monkeypatch.setattr(
+        "sys.argv", ["fasciwatch", "correlate", "--json", "--timezone", "UTC", "--data", str(tmp_path)]
+    )
+    with pytest.raises(SystemExit):
+        cli.main()
+    said = json.loads(capfd.readouterr().out)
+    verdicts = {found["trigger"]: found["verdict"] for found in said["findings"]}
+    assert set(verdicts) == {"caffeine", "tea", "sugar", "random"}
+    assert verdicts["caffeine"] == "linked"
+    assert {found["site"] for found in said["findings"]} == {"calf"}

@@ -13,7 +13,9 @@ SECRET = "0123456789abcdef0123456789abcdef"
 ARMS = ("coffee", "decaf")
 
 
-@pytest.mark.parametrize("kind", [each.id for each in ENTRIES if each.drug] + ["organophosphate", "emg", "xanax"])
+@pytest.mark.parametrize(
+    "kind", [each.id for each in ENTRIES if each.drug] + ["organophosphate", "emg", "alcohol", "xanax"]
+)
 def test_no_experiment_with_drugs_or_what_is_not_listed(kind):
     with pytest.raises(ExperimentError, match=f"no experiment with {kind}"):
         plan(kind, ARMS, 10, SECRET)
@@ -41,14 +43,24 @@ def test_each_pair_has_both_arms_in_an_order_by_lot():
     assert 0.45 < np.mean(orders) < 0.55
 
 
+def test_blocks_keep_to_an_arm():
+    """Drawn as days are, each several days long."""
+    days, blocks = plan("caffeine", ARMS, 6, SECRET), plan("caffeine", ARMS, 6, SECRET, block_days=3)
+    assert blocks.days == 3 * days.days
+    assert [blocks.arm(day) for day in range(blocks.days)] == [days.arm(day // 3) for day in range(blocks.days)]
+    with pytest.raises(ExperimentError, match="blocks of 15 days"):
+        plan("caffeine", ARMS, 6, SECRET, block_days=15)
+
+
 def test_the_seal_holds_the_whole_plan():
     one = plan("caffeine", ARMS, 10, SECRET)
     others = [
         plan("caffeine", ARMS, 11, SECRET),
         plan("caffeine", ("decaf", "coffee"), 10, SECRET),
         plan("caffeine", ARMS, 10, SECRET[::-1]),
+        plan("caffeine", ARMS, 10, SECRET, block_days=2),
     ]
-    assert len({one.seal, *(other.seal for other in others)}) == 4
+    assert len({one.seal, *(other.seal for other in others)}) == 5
     assert one.seal == plan("caffeine", ARMS, 10, SECRET).seal
 
 

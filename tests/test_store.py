@@ -27,7 +27,7 @@ from firmware_interface.samples import Gap, GapReason, Sensor, Status, Stream, U
 from monitor.database import StoreError
 from monitor.detection.events import Context, State, Twitch
 from monitor.migrations import MIGRATIONS
-from monitor.store import DATABASE, LOCK, Archive, Observed, Record, Store
+from monitor.store import DATABASE, LOCK, Archive, Observed, Record, Spent, Store, Stretch
 from monitor.tally import Minute
 
 S = 10**9
@@ -357,6 +357,30 @@ def test_increments_of_a_minute_add_up(common: tuple[Store, Path], batches: list
     for batch in batches:
         store.write(((device, minute) for minute in batch), NOW)
     assert kept(folder, device) == [(device, sums[key]) for key in sorted(sums)]
+
+
+def test_sums_over_stretches_of_the_clock(tmp_path: Path) -> None:
+    quarter = 15 * MINUTE
+    first = NOW // quarter * quarter
+    records = [
+        Minute("FDI", first, 60.0, 50.0, 2),
+        Minute("FDI", first + MINUTE, 60.0, 40.0, 1),
+        Minute("FDI", first + quarter, 30.0, 20.0, 4),
+        Context(State.ARTEFACT, "FDI", first + S, 2.0),
+        Context(State.ARTEFACT, "FDI", first + 9 * S, 3.0),
+        Context(State.VOLUNTARY, "FDI", first + quarter, 1.0),
+    ]
+    with opened(tmp_path) as (store, device):
+        store.write([(device, record) for record in records], NOW)
+        with Archive.open(tmp_path) as archive:
+            assert archive.stretches(quarter, *EVER) == [
+                Stretch(device, "FDI", first, 120.0, 90.0, 3),
+                Stretch(device, "FDI", first + quarter, 30.0, 20.0, 4),
+            ]
+            assert archive.spent(quarter, *EVER) == [
+                Spent(device, "FDI", State.ARTEFACT, first, 2, 5.0),
+                Spent(device, "FDI", State.VOLUNTARY, first + quarter, 1, 1.0),
+            ]
 
 
 def test_of_two_statuses_at_a_time_the_later_stays(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from functools import cached_property
@@ -20,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.correlation.model import Counts, Index, Matrix, Vector
-from monitor.tally import Minute
 
 BIN_S = 900
 SLOTS = 96
@@ -66,23 +64,6 @@ class Tallies:
             self.artefacts[which],
             self.activity[which],
         )
-
-
-def of_minutes(minutes: Sequence[Minute]) -> Tallies:
-    """Tallies of stored minutes; a site is a channel."""
-    sites = sorted({minute.channel for minute in minutes})
-    numbers = {site: number for number, site in enumerate(sites)}
-    return Tallies(
-        start_s=np.array([minute.start_ns * 1e-9 for minute in minutes]),
-        duration_s=np.array([minute.observed_s for minute in minutes]),
-        analysable_s=np.array([minute.analysable_s for minute in minutes]),
-        twitches=np.array([float(minute.twitches) for minute in minutes]),
-        site=np.array([numbers[minute.channel] for minute in minutes], np.int64),
-        sites=tuple(sites),
-        session=np.zeros(len(minutes), np.int64),
-        artefacts=np.full(len(minutes), np.nan),
-        activity=np.full(len(minutes), np.nan),
-    )
 
 
 @dataclass(frozen=True, eq=False)

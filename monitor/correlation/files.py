@@ -91,14 +91,19 @@ def _parsed(
     path: Path, columns: tuple[str, ...], parse: Callable[[Row], Parsed], refused: list[Refusal]
 ) -> Iterator[tuple[int, Parsed]]:
     """(line number, what it says) of each line that says something; the others go to `refused`."""
-    for line, row in _rows(path, columns):
+    for line, row in read_rows(path, columns):
         try:
             yield line, parse(row)
         except _LineError as error:
             refused.append(Refusal(line, f"{error}; left out"))
 
 
-def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, Row]]:
+def read_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, Row]]:
+    """(line number, cells by lower-case name) of each line that says something.
+
+    Raises:
+        TableError: the file cannot be read, or lacks a column.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
