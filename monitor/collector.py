@@ -26,7 +26,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import accumulate, cycle
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,15 +40,18 @@ from monitor.clock import HostClock
 from monitor.database import WAL_LIMIT, StoreError
 from monitor.detection import detector_for
 from monitor.detection.events import Analysed, Context, Event, State, Twitch
+from monitor.detection.motor_units import MotorUnits
 from monitor.detection.movement import MovementVeto
 from monitor.detection.settings import DetectorSettings
 from monitor.outbox import Delivery
 from monitor.raw import Assembler, Block, Raw
-from monitor.store import Condition, Linked, Observed, Record, Store
+from monitor.store import Condition, Learned, Linked, Observed, Record, Store
 from monitor.tally import Minute, tally
 
 _COMMIT_S = 0.9
 """With the commit itself, and what is still on its way: at most a second of signal is lost to a kill."""
+_LEARNED_EVERY_NS = 600 * 10**9
+"""Motor units change slowly; how they look is kept this often."""
 _WAITING_MAX = 200_000
 """Records kept in memory while the store refuses them: hours of twitches, some hundred megabytes at worst."""
 _STATUS_EVERY_NS = 60_000_000_000
@@ -396,10 +399,11 @@ class Watch:
         if anew:
             absences = {name: await self._collector.ask_store(self._absence(name)) for name in streams}
             self._decoder = Decoder(item.codec, self._clock.utc_offset_ns, tuple(streams.values()))
+            learned = {name: await self._collector.ask_store(self._learned(name)) for name in streams}
             # At once: a view reads them in its own thread.
             vetoes = _vetoes(streams.values())
             self._tracks = {
-                name: _Track(s, self._settings, absences[name], vetoes, Assembler(self._id))
+                name: _Track(s, self._settings, absences[name], vetoes, Assembler(self._id), learned[name])
                 for name, s in streams.items()
             }
             self._marks.clear()
@@ -426,6 +430,9 @@ class Watch:
             utc_offset_ns=self._clock.utc_offset_ns,
             anew=anew,
         )
+
+    def _learned(self, stream: str) -> Callable[[Store], Mapping[str, Any] | None]:
+        return lambda store: store.learned(self._id, stream)
 
     def _absence(self, stream: str) -> Callable[[Store], list[int]]:
         return lambda store: store.absence(self._id, stream)
@@ -529,12 +536,15 @@ class _Track:
         absence: Sequence[int],
         vetoes: Mapping[str, MovementVeto],
         raw: Assembler,
+        learned: Mapping[str, Any] | None,
     ) -> None:
         self.stream = stream
         self.raw = raw
         self._veto = vetoes.get(stream.name)
         self._vetoes = list(vetoes.values()) if stream.sensor is Sensor.ACC else []
-        self._detector = detector_for(stream, settings)
+        units = MotorUnits.restore(learned) if learned else MotorUnits()
+        self._detector = detector_for(stream, settings, units)
+        self._units, self._units_born, self._units_kept_ns = units, units.born, 0
         self._absence = absence
         self._gaps: deque[Gap] = deque()
         self._until_ns = self._said_ns = 0
@@ -559,7 +569,7 @@ class _Track:
             return [*self._observed(self._until_ns, 1), *self._released(None)]
         events = self._heard(self._detector.finish())
         records = self._records(self._veto.finish(events) if self._veto else events)
-        return records + self._released(None)
+        return records + self._released(None) + self._learned(0)
 
     def views(self) -> list[ChannelView]:
         """Each channel as it is now."""
@@ -613,7 +623,17 @@ class _Track:
                 records.append(Observed(self.stream.name, event.end_ns))
             else:
                 records.append(event)
+        if any(isinstance(event, Twitch) for event in events):
+            records += self._learned(_LEARNED_EVERY_NS)
         return _without_repetition(records) + minutes
+
+    def _learned(self, after_ns: int) -> list[Record]:
+        """The motor units that twitched, at once where one is new: a number is never given twice."""
+        last_ns, born = self._units.last_ns, self._units.born
+        if last_ns <= self._units_kept_ns + after_ns and born == self._units_born:
+            return []
+        self._units_kept_ns, self._units_born = last_ns, born
+        return [Learned(self.stream.name, last_ns, self._units.snapshot())]
 
     def _released(self, until_ns: int | None) -> list[Record]:
         """Gaps that begin before what has been decided. Kept back until then, so that the store's account of

@@ -245,6 +245,18 @@ MIGRATIONS: tuple[Migration, ...] = (
         INSERT INTO outbox (kind, row_id) SELECT 'link', id FROM link ORDER BY id
         """,
     ),
+    Migration(
+        "0006 the motor units that are known",
+        """
+        CREATE TABLE learned (
+            device_id INTEGER NOT NULL REFERENCES device,
+            stream    TEXT NOT NULL,
+            at_ns     INTEGER NOT NULL,
+            units     TEXT NOT NULL,  -- JSON object, as the detector wants it back
+            PRIMARY KEY (device_id, stream)
+        ) STRICT, WITHOUT ROWID
+        """,
+    ),
 )
 
 

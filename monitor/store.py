@@ -91,6 +91,17 @@ class Linked:
     """Of the advertisement that found it, dBm."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Learned:
+    """The motor units of a stream as they are now: of all that was said before, only the last stays."""
+
+    stream: str
+    """Name of the stream."""
+    at_ns: int
+    units: Mapping[str, Any]
+    """As `MotorUnits.snapshot` gives it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Condition:
     """Something that a person should know of began, or is over."""
@@ -119,7 +130,9 @@ class DeadLetter:
     reason: str
 
 
-Record = Twitch | Context | Gap | Minute | Status | Observed | Linked | Condition | Delivered | DeadLetter
+Record = (
+    Twitch | Context | Gap | Minute | Status | Observed | Linked | Learned | Condition | Delivered | DeadLetter
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,6 +335,13 @@ class Store:
             rows = self._connection.execute(select, (device_id, stream)).fetchall()
         return rows[0][0] if rows else None
 
+    def learned(self, device_id: int, stream: str) -> Mapping[str, Any] | None:
+        """The motor units of a stream as they were last known; `None` if none ever were."""
+        select = "SELECT units FROM learned WHERE device_id = ? AND stream = ?"
+        with explained(self._path):
+            rows = self._connection.execute(select, (device_id, stream)).fetchall()
+        return json.loads(rows[0][0]) if rows else None
+
     def absence(self, device_id: int, stream: str) -> list[int]:
         """From `accounted_ns` on, the times at which sessions without the stream began and ended, in turns, and
         the beginning of this one; empty if it never was seen. The present session is one without it so far,
@@ -389,6 +409,8 @@ class Store:
                 execute(_ACCOUNT, (device_id, record.stream, record.until_ns))
             case Linked():
                 execute(_INSERT_LINK, (self._session, device_id, *astuple(record)))
+            case Learned():
+                execute(_REPLACE_LEARNED, (device_id, record.stream, record.at_ns, _dump(record.units)))
             case Condition():
                 execute(_INSERT_CONDITION, astuple(record))
             case Delivered():
@@ -822,6 +844,11 @@ _REPLACE_STATUS = """
         SET battery_percent = excluded.battery_percent, overruns = excluded.overruns, drops = excluded.drops,
             temperature_c = excluded.temperature_c, lead_off = excluded.lead_off,
             impedance_ohm = excluded.impedance_ohm
+"""
+
+_REPLACE_LEARNED = """
+    INSERT INTO learned (device_id, stream, at_ns, units) VALUES (?, ?, ?, ?)
+    ON CONFLICT (device_id, stream) DO UPDATE SET at_ns = excluded.at_ns, units = excluded.units
 """
 
 _SELECT_SESSIONS = """

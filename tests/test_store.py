@@ -27,7 +27,7 @@ from firmware_interface.samples import Gap, GapReason, Sensor, Status, Stream, U
 from monitor.database import StoreError
 from monitor.detection.events import Context, State, Twitch
 from monitor.migrations import MIGRATIONS
-from monitor.store import DATABASE, LOCK, Archive, Observed, Record, Spent, Store, Stretch
+from monitor.store import DATABASE, LOCK, Archive, Learned, Observed, Record, Spent, Store, Stretch
 from monitor.tally import Minute
 
 S = 10**9
@@ -867,3 +867,14 @@ def test_an_sqlite_that_is_too_old(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(StoreError, match=r"too old, 3\.38\.0 is needed\. Use a Python"):
         Store.open(tmp_path / "data")
     assert not (tmp_path / "data").exists()
+
+
+def test_motor_units_are_kept_as_they_were_last_known(tmp_path: Path) -> None:
+    """A device and stream each; the newest replaces what was there."""
+    with opened(tmp_path) as (store, device):
+        assert store.learned(device, "emg") is None
+        store.write([(device, Learned("emg", NOW, {"FDI": {"born": 1}}))], NOW)
+        store.write([(device, Learned("emg", NOW + S, {"FDI": {"born": 2}}))], NOW)
+    with opened(tmp_path) as (store, device):
+        assert store.learned(device, "emg") == {"FDI": {"born": 2}}
+        assert store.learned(device, "acc") is None

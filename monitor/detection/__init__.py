@@ -5,6 +5,7 @@ from __future__ import annotations
 from firmware_interface.samples import Sensor, Stream
 from monitor.detection.acceleration import AccelerationDetector
 from monitor.detection.detector import Detector
+from monitor.detection.motor_units import MotorUnits
 from monitor.detection.settings import DetectorSettings
 
 EMG_RATE_MIN_HZ = 100.0
@@ -14,11 +15,16 @@ ACC_RATE_MIN_HZ = 49.0
 TwitchDetector = Detector | AccelerationDetector
 
 
-def detector_for(stream: Stream, settings: DetectorSettings) -> TwitchDetector | None:
-    """The detector of a stream; None for an ECG, which holds no twitches, and where too few samples are taken."""
+def detector_for(
+    stream: Stream, settings: DetectorSettings, units: MotorUnits | None = None
+) -> TwitchDetector | None:
+    """The detector of a stream; None for an ECG, which holds no twitches, and where too few samples are taken.
+
+    `units` are the motor units that are known from before.
+    """
     match stream.sensor:
         case Sensor.EMG if stream.rate_hz >= EMG_RATE_MIN_HZ:
-            return Detector(stream, settings)
+            return Detector(stream, settings, units)
         case Sensor.ACC if stream.rate_hz >= ACC_RATE_MIN_HZ:
             return AccelerationDetector(stream, settings)
         case _:

@@ -107,9 +107,15 @@ class Detector:
     Args:
         stream: what the samples are; blocks of another stream need another detector.
         settings: see `DetectorSettings`.
+        units: the motor units that are known from before; they go on being followed.
     """
 
-    def __init__(self, stream: Stream, settings: DetectorSettings = DetectorSettings()) -> None:  # noqa: B008
+    def __init__(
+        self,
+        stream: Stream,
+        settings: DetectorSettings = DetectorSettings(),  # noqa: B008
+        units: MotorUnits | None = None,
+    ) -> None:
         channels = len(stream.channels)
         self._stream, self._settings = stream, settings
         self._factor = max(int(stream.rate_hz / _WORKING_RATE_HZ), 1)
@@ -141,7 +147,7 @@ class Detector:
         self._potentials: list[Potential] = []
         self._hearts = [HeartBeats(rate_hz) for _ in range(channels)]
         self._beats: list[deque[tuple[int, int]]] = [deque() for _ in range(channels)]
-        self._units = MotorUnits()
+        self.units = units or MotorUnits()
         self._last_onset_ns: list[int | None] = [None] * channels
         self._contexts = Contexts(stream.channels)
         self._threshold, self._hidden_by = np.full(channels, np.nan), np.full(channels, float(_BAD_CONTACT))
@@ -540,7 +546,7 @@ class Detector:
             phases=shape.phases,
             turns=shape.turns,
             median_hz=shape.median_hz,
-            motor_unit=self._units.feed(self._stream.channels[c], shapes[c], rate_hz, noise, onset_ns),
+            motor_unit=self.units.feed(self._stream.channels[c], shapes[c], rate_hz, noise, onset_ns),
             follows_s=_follows_s(before, onset_ns),
         )
 

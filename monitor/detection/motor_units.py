@@ -164,6 +164,17 @@ class MotorUnits:
         home = self._channels.get(channel)
         return tuple(_statistics(unit) for unit in home.units) if home else ()
 
+    @property
+    def born(self) -> int:
+        """How many units there ever were, on all channels."""
+        return sum(home.born for home in self._channels.values())
+
+    @property
+    def last_ns(self) -> int:
+        """Onset of the newest twitch of a unit, or of what may become one; 0 before any."""
+        clusters = (cluster for home in self._channels.values() for cluster in (*home.units, *home.seeds))
+        return max((cluster.last_ns for cluster in clusters), default=0)
+
     def snapshot(self) -> dict[str, Any]:
         """All that is known, as JSON can hold it."""
         return {
