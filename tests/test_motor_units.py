@@ -47,7 +47,7 @@ def twitches(rate_hz: float, motor_units: int, seed: int, noise_uv: float = NOIS
         lift_off_per_hour=0.0,
     )
     arm = Arm(settings, seed)
-    signal = BandPass(Sensor.EMG, rate_hz).feed(arm.emg_uv(round(300 * rate_hz)))
+    signal, _ = BandPass(Sensor.EMG, rate_hz).feed(arm.emg_uv(round(300 * rate_hz)))
     noise = 1.4826 * np.median(np.abs(signal), axis=1)
     return tuple(_cut(signal, noise, d, rate_hz) for d in _alone(arm.truth()[0]))
 
