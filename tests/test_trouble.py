@@ -60,6 +60,7 @@ async def refuses(wrist):
     await wrist.worn.peripheral.disconnect()
     await asyncio.sleep(25)
     wrist.worn.peripheral.refusing = False
+    await asyncio.sleep(17)  # the longest that it may wait before it tries again
 
 
 async def sends_garbage(wrist):
