@@ -126,7 +126,7 @@ async def test_a_server_that_dies_and_comes_back_has_all_once(influxd, tmp_path)
         twitches(store, device, range(NOW, NOW + 7000))
     sink = Influx1(Place(influxd.url, "reborn"))
     async with delivering(tmp_path, sink) as told:
-        await until(lambda: position(tmp_path, sink) >= 2000)
+        await until(lambda: position(tmp_path, sink) >= 1000)
         influxd.kill()
         await asyncio.sleep(1.5)
         await asyncio.to_thread(influxd.start)

@@ -27,7 +27,7 @@ from firmware_interface.samples import Gap, GapReason, Sensor, Status, Stream, U
 from monitor.database import StoreError
 from monitor.detection.events import Context, State, Twitch
 from monitor.migrations import MIGRATIONS
-from monitor.store import DATABASE, LOCK, Archive, Observed, Record, Store
+from monitor.store import DATABASE, LOCK, Archive, Condition, Observed, Record, Store
 from monitor.tally import Minute
 
 S = 10**9
@@ -843,3 +843,20 @@ def test_an_sqlite_that_is_too_old(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(StoreError, match=r"too old, 3\.38\.0 is needed\. Use a Python"):
         Store.open(tmp_path / "data")
     assert not (tmp_path / "data").exists()
+
+
+def test_a_condition_lasts_until_it_is_over_or_the_session_is(tmp_path: Path) -> None:
+    """A session that was killed leaves none behind; what there is goes out, and stands in `status`."""
+    full, over = (Condition("raw", NOW + k, not k, "full") for k in range(2))
+    store = Store.open(tmp_path)
+    store.begin(now_ns=NOW, version="1", settings={})
+    with Archive.open(tmp_path) as archive:
+        store.write([(0, full)], NOW)
+        assert archive.troubles() == [full]
+        store.write([(0, over)], NOW)
+        assert archive.troubles() == []
+        store.write([(0, replace(full, name="wal", at_ns=NOW + 9))], NOW)
+        store.begin(now_ns=NOW, version="1", settings={})
+        assert archive.troubles() == []
+        assert archive.conditions(*EVER)[-1] == Condition("wal", NOW + 10, active=False, detail="full")
+    store.close(NOW)
