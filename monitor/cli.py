@@ -494,11 +494,15 @@ def status(
     with Archive.open(_readable(config_file, data)) as archive:
         summary = archive.summary(since_ns, now_ns)
         gaps = archive.gaps(since_ns, now_ns)
+        troubles = archive.troubles()
     missing = _missing(gaps, since_ns)
     if json_lines:
-        _print(lines.as_json(_status_fields(summary, missing, now_ns)))
+        told = [{"name": t.name, "since": lines.utc(t.at_ns), "detail": t.detail} for t in troubles]
+        _print(lines.as_json(_status_fields(summary, missing, now_ns) | {"troubles": told}))
     else:
         _print_status(summary, missing, since, now_ns)
+        for trouble in troubles:
+            _print(f"since {lines.local(trouble.at_ns)}: {trouble.detail}")
 
 
 @app.command()

@@ -36,7 +36,8 @@ from monitor.detection.events import Context, Twitch
 from monitor.store import Archive, Condition, DeadLetter, Delivered, Health, KnownDevice, Linked, Outgoing, Record
 from monitor.tally import Minute
 
-_BATCH = 2000
+_BATCH = 500
+"""Small enough to be packed between two packets of a radio."""
 _POLL_S = 1.0
 _PAUSE_S = 1.0
 _PAUSE_MAX_S = 300.0

@@ -310,13 +310,15 @@ class Store:
             return cls(connection, path, resources.pop_all())
 
     def begin(self, *, now_ns: int, version: str, settings: Mapping[str, object]) -> Opening:
-        """Start a session; one that has no end, because it was killed, ended at its last commit."""
+        """Start a session; one that has no end, because it was killed, ended at its last commit. The conditions
+        that it left behind are over: where they are not, this session finds them anew."""
         values = now_ns, now_ns, version, _dump(settings)
         with self._transaction():
             self._connection.execute("UPDATE session SET ended_ns = last_ns WHERE ended_ns IS NULL")
             previous = "SELECT ended_ns FROM session ORDER BY id DESC LIMIT 1"
             ends = self._connection.execute(previous).fetchall()
             session = self._connection.execute(_INSERT_SESSION, values).lastrowid or 0
+            self._connection.execute(_END_CONDITIONS, (now_ns,))
         self._session, self._checkpoint_ns = session, now_ns
         return Opening(session, ends[0][0] if ends else None)
 
@@ -541,6 +543,10 @@ class Archive:
         """What began or ended in the range."""
         rows = self._rows(_SELECT_CONDITIONS, since=since_ns, until=until_ns)
         return [_condition(row) for row in rows]
+
+    def troubles(self) -> list[Condition]:
+        """What began and is not over."""
+        return [_condition(row) for row in self._rows(_SELECT_TROUBLES)]
 
     def outbox(self, after: int, limit: int) -> list[Outgoing]:
         """The entries that follow the one numbered `after`, in order; at most `limit`."""
@@ -815,6 +821,17 @@ _CLOSE_MINUTES = "UPDATE minute SET closed = 1 WHERE closed = 0 AND start_ns <= 
 _INSERT_CONDITION = """
     INSERT INTO condition (name, at_ns, active, detail) VALUES (?, ?, ?, ?)
     ON CONFLICT (at_ns, name) DO NOTHING
+"""
+
+_SELECT_TROUBLES = """
+    SELECT name, at_ns, active, detail FROM condition
+    WHERE active AND id IN (SELECT max(id) FROM condition GROUP BY name) ORDER BY at_ns
+"""
+
+_END_CONDITIONS = """
+    INSERT INTO condition (at_ns, name, active, detail)
+        SELECT max(?1, at_ns + 1), name, 0, detail FROM condition
+        WHERE active AND id IN (SELECT max(id) FROM condition GROUP BY name)
 """
 
 _ADVANCE = """

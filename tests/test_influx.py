@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import os
 import ssl
 import subprocess
+import sys
 import time
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +20,7 @@ from monitor.sinks import influx
 from monitor.sinks.influx import Influx1, Influx2, Place, tried
 from monitor.store import Archive, Store
 from tests.servers import Influxd, Proxy, Victoria
+from tests.test_cli import objects, say
 from tests.test_outbox import twitches
 from tests.test_store import CONTEXT, NOW, opened
 
@@ -121,7 +126,7 @@ async def test_a_server_that_dies_and_comes_back_has_all_once(influxd, tmp_path)
         twitches(store, device, range(NOW, NOW + 7000))
     sink = Influx1(Place(influxd.url, "reborn"))
     async with delivering(tmp_path, sink) as told:
-        await until(lambda: position(tmp_path, sink) >= 2000)
+        await until(lambda: position(tmp_path, sink) >= 1000)
         influxd.kill()
         await asyncio.sleep(1.5)
         await asyncio.to_thread(influxd.start)
@@ -252,3 +257,56 @@ async def test_a_certificate_that_nobody_vouches_for(kind, tmp_path, monkeypatch
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
         async with writing(kind, url) as sink:
             await sink.write(GOOD)
+
+
+# ---- A month of trouble ----
+
+
+def memory_mb():
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+async def test_a_long_queue_through_every_kind_of_trouble(influxd, tmp_path, monkeypatch) -> None:
+    """20 000 points through slow answers, 401, 429, cuts and kills: all arrive, once; memory is flat."""
+    monkeypatch.setattr(outbox, "_PAUSE_S", 0.2)
+    monkeypatch.setattr(outbox, "_PAUSE_DENIED_S", 2.0)
+    with opened(tmp_path) as (store, device):
+        for n in range(0, 20_000, 2000):
+            twitches(store, device, range(NOW + n, NOW + n + 2000))
+    faults = itertools.cycle(["slow", None, (401, {}), None, (429, {"Retry-After": "1"}), None, "cut", None])
+    used = []
+    async with Proxy(influxd.port).running() as proxy:
+        proxy.slow_s = 2.0
+        sink = Influx1(Place(proxy.url, "trouble"))
+        async with delivering(tmp_path, sink) as told:
+            while position(tmp_path, sink) < 20_000:
+                proxy.fault, asked = next(faults), proxy.requests
+                with suppress(TimeoutError):
+                    await until(lambda asked=asked: proxy.requests > asked, 8)
+                used.append(memory_mb())
+                if len(used) == 10:
+                    influxd.kill()
+                    await asyncio.sleep(2)
+                    await asyncio.to_thread(influxd.start)
+    assert any("turns our token away" in words for words in told if words)
+    assert dead(tmp_path, sink) == []
+    (counted,) = influxd.ask("SELECT count(peak) FROM twitch", "trouble")
+    assert counted["count"] == 20_000
+    print(f"memory {used[3]:.0f} MB after 4 faults, {used[-1]:.0f} MB after {len(used)}")  # noqa: T201
+    assert used[-1] - used[3] < 30
+
+
+def test_the_doctor_tries_every_server(influxd, tmp_path, capfd) -> None:
+    (tmp_path / "config.toml").write_text(
+        f'[[influxdb]]\nurl = "{influxd.url}"\nversion = 1\n[[influxdb]]\nurl = "http://127.0.0.1:9"\n'
+    )
+    _, out, _ = say(capfd, "doctor", "--json", "--config", tmp_path / "config.toml", "--data", tmp_path / "data")
+    found = {check["name"]: check for check in objects(out)}
+    good, bad = found[f"influxdb {influxd.url} fasciwatch"], found["influxdb http://127.0.0.1:9 fasciwatch"]
+    assert (good["ok"], good["found"]) == (True, "a point was written, read back and deleted")
+    assert not bad["ok"]
+    assert "cannot be reached" in bad["found"]

@@ -6,12 +6,14 @@ import math
 import re
 import urllib.request
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from firmware_interface.samples import Status
+from monitor.config import load
 from monitor.outbox import Letter
 from monitor.sinks.line_protocol import line, point
 from monitor.store import Condition, Health, Linked
@@ -19,6 +21,7 @@ from monitor.tally import Minute
 from tests.servers import Influxd
 from tests.test_store import CONTEXT, GAP, NOW, TWITCH, S
 
+ROOT = Path(__file__).parents[1]
 ANY_TEXT = st.text(st.characters(codec=None), max_size=12) | st.text(alphabet='\\,= "#\n', max_size=8)
 FIELDS = st.one_of(st.booleans(), st.integers(-(2**63), 2**63 - 1), st.floats(), ANY_TEXT)
 
@@ -108,3 +111,22 @@ def test_a_real_server_reads_what_we_write(tmp_path) -> None:
             assert {row["device"] for row in rows} == {name.replace("\\", "/")}, contents
         (twitch,) = influxd.ask("SELECT * FROM twitch")
         assert (twitch["peak"], twitch["phases"], twitch["unit"]) == (123.5, 3, "uV")
+
+
+def test_the_document_names_every_measurement_tag_and_field(tmp_path) -> None:
+    text = (ROOT / "docs/influxdb.md").read_text(encoding="utf-8")
+    table = re.findall(r"^\| `(\w+)`[^|]* \|[^|]*\|([^|]*)\|([^|]*)\|$", text, re.MULTILINE)
+    documented = [(name, *(set(re.findall(r"`(\w+)`", names)) for names in rest)) for name, *rest in table]
+    full = replace(TWITCH, motor_unit=2, follows_s=0.03)
+    status = Status(80, (True, False), 1, 2, 30.5)
+    made = []
+    for contents, measurement, tags, _ in CONTENTS:
+        complete = full if contents is TWITCH else contents
+        complete = Health(1, NOW, status) if isinstance(contents, Health) else complete
+        fields = parsed(line(letter(complete)).decode())[2]
+        made.append((measurement, tags, set(fields) - {"id"}))
+    assert documented == made
+    (sample,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "config.toml").write_text(sample)
+    (server,) = load(tmp_path / "config.toml").influxdb
+    assert (server.version, server.bucket) == (2, "fasciwatch")

@@ -145,7 +145,7 @@ def test_all_arrives_in_order_and_the_position_stays(tmp_path) -> None:
     sink = Scripted()
     delivered(tmp_path, sink, lambda: len(sink.took) == 5000)
     assert [letter.seq for letter in sink.took] == list(range(1, 5001))
-    assert max(len(numbers) for _, numbers in sink.attempts) == 2000
+    assert max(len(numbers) for _, numbers in sink.attempts) == 500
     assert position(tmp_path) == 5000
     again = Scripted()
     with opened(tmp_path) as (store, device):

@@ -121,3 +121,14 @@ def test_ci_is_a_program() -> None:
     script = ROOT / ".ci/run"
     assert os.access(script, os.X_OK)
     subprocess.run(["bash", "-n", script], check=True)
+
+
+def test_every_proof_of_a_guarantee_exists() -> None:
+    """A test that is named in the document, in the file that is named."""
+    file, proofs = "", 0
+    for name, test in re.findall(r"`(test_\w+\.py)?(?:::(test_\w+))?`", text("docs/guarantees.md")):
+        file = name or file
+        assert (ROOT / "tests" / file).is_file(), file
+        assert not test or f"def {test}(" in text(f"tests/{file}"), f"{file}::{test}"
+        proofs += bool(test)
+    assert proofs > 15

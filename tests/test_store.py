@@ -27,7 +27,7 @@ from firmware_interface.samples import Gap, GapReason, Sensor, Status, Stream, U
 from monitor.database import StoreError
 from monitor.detection.events import Context, State, Twitch
 from monitor.migrations import MIGRATIONS
-from monitor.store import DATABASE, LOCK, Archive, Learned, Observed, Record, Spent, Store, Stretch
+from monitor.store import DATABASE, LOCK, Archive, Condition, Learned, Observed, Record, Spent, Store, Stretch
 from monitor.tally import Minute
 
 S = 10**9
@@ -878,3 +878,20 @@ def test_motor_units_are_kept_as_they_were_last_known(tmp_path: Path) -> None:
     with opened(tmp_path) as (store, device):
         assert store.learned(device, "emg") == {"FDI": {"born": 2}}
         assert store.learned(device, "acc") is None
+
+
+def test_a_condition_lasts_until_it_is_over_or_the_session_is(tmp_path: Path) -> None:
+    """A session that was killed leaves none behind; what there is goes out, and stands in `status`."""
+    full, over = (Condition("raw", NOW + k, not k, "full") for k in range(2))
+    store = Store.open(tmp_path)
+    store.begin(now_ns=NOW, version="1", settings={})
+    with Archive.open(tmp_path) as archive:
+        store.write([(0, full)], NOW)
+        assert archive.troubles() == [full]
+        store.write([(0, over)], NOW)
+        assert archive.troubles() == []
+        store.write([(0, replace(full, name="wal", at_ns=NOW + 9))], NOW)
+        store.begin(now_ns=NOW, version="1", settings={})
+        assert archive.troubles() == []
+        assert archive.conditions(*EVER)[-1] == Condition("wal", NOW + 10, active=False, detail="full")
+    store.close(NOW)

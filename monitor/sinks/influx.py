@@ -11,6 +11,7 @@ Rules of this module:
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import ssl
@@ -72,7 +73,7 @@ class Influx2:
 
     async def deliver(self, letters: Sequence[Letter]) -> None:
         """Write them as points."""
-        await self.write(b"\n".join(map(line, letters)))
+        await self.write(await asyncio.to_thread(_body, letters))
 
     async def close(self) -> None:
         """Let the connection go."""
@@ -109,8 +110,10 @@ class Influx2:
     async def _make(self) -> None:
         with _explained(self._place.url):
             api = self._opened().api_client
-            orgs = await OrganizationsService(api).get_orgs_async(org=self._place.org)
-            request = PostBucketRequest(org_id=orgs.orgs[0].id, name=self._place.bucket, retention_rules=[])
+            found = await OrganizationsService(api).get_orgs_async(org=self._place.org)
+            if not found.orgs:
+                raise DeniedError(f"there is no organization {self._place.org!r}", "Check org")
+            request = PostBucketRequest(org_id=found.orgs[0].id, name=self._place.bucket, retention_rules=[])
             await BucketsService(api).post_buckets_async(post_bucket_request=request)
 
     def _opened(self) -> InfluxDBClientAsync:
@@ -140,7 +143,7 @@ class Influx1:
 
     async def deliver(self, letters: Sequence[Letter]) -> None:
         """Write them as points."""
-        await self.write(b"\n".join(map(line, letters)))
+        await self.write(await asyncio.to_thread(_body, letters))
 
     async def close(self) -> None:
         """Let the connection go."""
@@ -166,7 +169,7 @@ class Influx1:
 
     async def _write(self, body: bytes) -> None:
         where = {"db": self._place.bucket, "precision": "ns"}
-        packed, headers = gzip.compress(body, 6), {"Content-Encoding": "gzip"}
+        packed, headers = await asyncio.to_thread(gzip.compress, body, 6), {"Content-Encoding": "gzip"}
         request = self._opened().post(f"{self._place.url}/write", params=where, data=packed, headers=headers)
         with _explained(self._place.url):
             async with request as answer:
@@ -198,6 +201,11 @@ async def tried(sink: Influx1 | Influx2, node: str) -> None:
         await sink.forget(_TRIAL, node)
     finally:
         await sink.close()
+
+
+def _body(letters: Sequence[Letter]) -> bytes:
+    """In a thread: the event loop has a radio to attend to."""
+    return b"\n".join(map(line, letters))
 
 
 # ---- Answers ----
