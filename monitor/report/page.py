@@ -224,7 +224,8 @@ def _findings(report: Report) -> Iterable[str]:
         return
     yield _quiet(
         "Observation, not experiment: a link says when twitches are more or fewer, never what brings them about. "
-        "The intervals hold however often one looks, and all questions together pay for being many."
+        "It rests on all that is stored. The intervals hold however often one looks, and all questions together "
+        "pay for being many."
     )
     drawn = [
         Ratio(_question(finding), finding.rate_ratio, *finding.always_valid_interval)
