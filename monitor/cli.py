@@ -38,6 +38,7 @@ from monitor.backup import backed_up, restored
 from monitor.clock import HostClock
 from monitor.collector import Collector, Subject
 from monitor.correlation.bins import Tallies
+from monitor.correlation.catalogue import Form, entry
 from monitor.correlation.files import read_tallies, read_triggers
 from monitor.correlation.findings import Report
 from monitor.correlation.findings import correlate as correlated
@@ -819,7 +820,12 @@ def _print_report(report: Report, refused: Sequence[tuple[str, Refusal]]) -> Non
         _note(f"and {len(refused) - _REFUSALS_SHOWN} more lines; --json names them all")
     if not report.findings:
         _note("nothing was logged that could be asked of")
+    emergencies = [finding for finding in report.findings if entry(finding.trigger).form is Form.EMERGENCY]
+    for finding in emergencies:
+        _note(" ".join(finding.reasons))
     for finding in report.findings:
+        if finding in emergencies:
+            continue
         _print(f"{finding.trigger} {finding.lag} ({finding.site}): {finding.verdict.replace('_', ' ')}")
         for reason in finding.reasons:
             _print(f"    {reason}")

@@ -14,7 +14,6 @@ Rules:
 from __future__ import annotations
 
 import difflib
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -50,7 +49,10 @@ _CONVERSIONS = {
 """Unit of a kind -> what else may be written, in it."""
 _SCALES = {"0-10": (0.0, 10.0), "RPE 6-20": (6.0, 20.0)}
 _YES = {"1", "yes", "true"}
-_OLDEST_YEAR = 1980
+_OLDEST_NS = 315_532_800 * 10**9
+"""1980."""
+_MOST = 1e9
+"""Of a dose; more is a slip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,8 @@ def moment(text: str, now_ns: int, zone: tzinfo | None) -> tuple[int, Precision]
     time_ns, precision = _moment(text.strip().lower(), now_ns, zone)
     if time_ns > now_ns:
         raise DiaryError(f"{text!r} is in the future", "Log what has happened")
+    if time_ns < _OLDEST_NS:
+        raise DiaryError(f"{text!r} is too long ago", "Log what was since 1980")
     return time_ns, precision
 
 
@@ -160,7 +164,7 @@ def _dose(text: str, unit: str, kind: str, known: Known) -> tuple[float, str]:
 
 
 def _on_scale(dose: float, unit: str, kind: str) -> float:
-    low, high = _SCALES.get(unit, (0.0, math.inf))
+    low, high = _SCALES.get(unit, (0.0, _MOST))
     if dose and not low <= dose <= high:
         raise DiaryError(f"{kind} of {dose:g} is off its scale", f"Say {low:g} to {high:g}, or 0 for none")
     return dose
@@ -184,12 +188,13 @@ def _choice(said: Mapping[str, str], name: str, absent: Choice) -> Choice:
 def _moment(text: str, now_ns: int, zone: tzinfo | None) -> tuple[int, Precision]:
     if text in ("", "now"):
         return now_ns, Precision.EXACT
-    ago = re.fullmatch(r"(\d+(?:[.,]\d+)?)\s*([a-z]+) ago", text)
-    if ago and ago[2] in _UNITS_S:
-        return now_ns - round(float(ago[1].replace(",", ".")) * _UNITS_S[ago[2]] * 10**9), Precision.EXACT
     today = datetime.fromtimestamp(now_ns * 1e-9, UTC).astimezone(zone).date()
+    ago = re.fullmatch(r"(\d+(?:[.,]\d+)?)\s*([a-z]+) ago", text)
     named = re.fullmatch(r"(today|yesterday)?\s*(?:at )?(\d{1,2}:\d{2})?", text)
     try:
+        if ago and ago[2] in _UNITS_S:
+            gone_ns = round(float(ago[1].replace(",", ".")) * _UNITS_S[ago[2]] * 10**9)
+            return now_ns - gone_ns, Precision.EXACT
         if named and (named[1] or named[2]):
             return _on_clock(today, named[1], named[2], now_ns, zone)
         return _iso(text.upper(), now_ns, zone)
@@ -215,8 +220,6 @@ def _on_clock(
 
 def _iso(text: str, now_ns: int, zone: tzinfo | None) -> tuple[int, Precision]:
     said = datetime.fromisoformat(text)
-    if said.year < _OLDEST_YEAR:
-        raise ValueError
     if re.fullmatch(r"\d{4}-?\d{2}-?\d{2}", text):
         noon_ns = _utc_ns(said.replace(hour=12), zone)
         begun = _utc_ns(said, zone) <= now_ns

@@ -149,6 +149,10 @@ def test_an_emergency_is_said_first(run, tmp_path):
     run("report", tmp_path / "r.html", "--data", tmp_path)
     text = opened((tmp_path / "r.html").read_text(encoding="utf-8")).text
     assert text.index("poison centre") < text.index("In short")
+    assert "agent: cannot tell" not in text
+    out, err = run("correlate", "--data", tmp_path)
+    assert "poison centre" in err
+    assert "organophosphate" not in out
 
 
 def test_faults_are_one_line(run, tmp_path):

@@ -398,7 +398,8 @@ def _more(judged: Judged, estimate: Estimate) -> Iterator[str]:
     factor = (estimate.detectable / math.log(MATTERS)) ** 2 - 1
     if factor > 0:
         episodes, days = (math.ceil(factor * number) for number in (judged.amount.episodes, judged.amount.days))
-        yield f"about {episodes} more episodes, {days} days at this pace, would show a rate ratio of {MATTERS:g}"
+        more = f"{_many(episodes, 'more episode')}, {_many(days, 'day')} at this pace,"
+        yield f"about {more} would show a rate ratio of {MATTERS:g}"
 
 
 def _adjusted_for(bins: Bins, modelled: Sequence[Question]) -> tuple[str, ...]:
@@ -431,3 +432,7 @@ def _times(count: int) -> str:
 
 def _entries(count: int) -> str:
     return "1 entry" if count == 1 else f"{count} entries"
+
+
+def _many(count: int, one: str) -> str:
+    return f"{count} {one}" if count == 1 else f"{count} {one}s"

@@ -149,15 +149,18 @@ def steps(edges: Sequence[tuple[float, float]], rows: Sequence[Ratio], *, title:
     width, height = 360, 130
     across = _scale(edges[0][0], edges[-1][1], _LEFT, width - 24)
     up = _scale(math.log(0.25), math.log(4.0), height - _BOTTOM, _TOP)
-    parts = []
+    bands, values = [], []
     for (begin, end), row in zip(edges, rows, strict=True):
         a, b = across(begin), across(end)
         low, middle, high = (up(_clipped(value)) for value in (row.low, row.value, row.high))
-        parts += [_box(a, high, b - a, low - high, SKY), _line(a, middle, b, middle, BLUE, 2.0)]
+        bands.append(_box(a, high, b - a, low - high, SKY))
+        values.append(_line(a, middle, b, middle, BLUE, 2.0))
+    parts = bands
     for ratio, label in _RATIO_MARKS[:5]:
         y = up(math.log(ratio))
         parts.append(_line(_LEFT, y, width - 24, y, INK if ratio == 1 else FAINT, 0.75))
         parts.append(_text(_LEFT - 6, y + 4, label, "end"))
+    parts += values
     named = list(dict.fromkeys(edge for pair in edges for edge in pair))
     parts += [_text(across(edge), height - _BOTTOM + 16, f"{edge:g}", "middle") for edge in named[:-1]]
     parts.append(_text(across(named[-1]), height - _BOTTOM + 16, f"{named[-1]:g} h", "middle"))

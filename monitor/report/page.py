@@ -224,7 +224,8 @@ def _findings(report: Report) -> Iterable[str]:
         return
     yield _quiet(
         "Observation, not experiment: a link says when twitches are more or fewer, never what brings them about. "
-        "The intervals hold however often one looks, and all questions together pay for being many."
+        "It rests on all that is stored. The intervals hold however often one looks, and all questions together "
+        "pay for being many."
     )
     drawn = [
         Ratio(_question(finding), finding.rate_ratio, *finding.always_valid_interval)
@@ -247,7 +248,7 @@ def _findings(report: Report) -> Iterable[str]:
         reasons = "".join(_li(_sentence(reason)) for reason in finding.reasons)
         head = f"{escape(_question(finding))}: {VERDICTS[finding.verdict]}"
         yield f'<div class="finding"><h3>{head}</h3><ul>{reasons}</ul></div>'
-    others = [finding for finding in report.findings if finding not in findings]
+    others = [finding for finding in report.findings if finding.lag and finding not in findings]
     told = [finding for finding in others if finding.verdict in (Verdict.LINKED, Verdict.POSSIBLE)]
     if others:
         sites = "; ".join(f"{_question(f)}, {f.site}: {VERDICTS[f.verdict]}" for f in told)
@@ -371,10 +372,9 @@ def _method(facts: Facts, report: Report, made: Made) -> Iterable[str]:
 
 
 def _main(report: Report) -> list[Finding]:
-    """Of all sites together, or of the only one."""
-    sites = [finding.site for finding in report.findings]
-    first = sites[0] if sites else ""
-    return [finding for finding in report.findings if finding.site == first or not finding.lag]
+    """Of all sites together, or of the only one; an emergency is told on top, and not among questions."""
+    asked = [finding for finding in report.findings if entry(finding.trigger).form is not Form.EMERGENCY]
+    return [finding for finding in asked if finding.site == asked[0].site or not finding.lag]
 
 
 def _question(finding: Finding) -> str:
