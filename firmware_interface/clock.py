@@ -7,7 +7,7 @@ the window can do better. What lies well above, seconds of congestion included, 
 see is the constant part of the delay.
 
 With waits of up to 30 ms times are within 3 ms after 120 arrivals (95 of 100; 6 ms at worst) and within 2 ms after
-250, in a window of 600 (measured, 80 seeds): 15 s of most devices, 3 minutes of one that sends 1.4 frames a second.
+250, in a window of 600 (measured, 80 seeds): 15 s of most devices, 3 minutes of one that sends 1.4 a second.
 
 The one line that is pushed up from below until it carries the most that it can is off by twice as much where a
 device sends few frames, and mostly late. Least squares through all arrivals follows the *mean* delay instead,
