@@ -35,14 +35,14 @@ from firmware_interface.ble import Connected, LinkItem, Lost, Overflow, Radio
 from firmware_interface.capture import Anchored, Ended, Entry, Introduced, What, Writer
 from firmware_interface.decoder import Decoder, Reception
 from firmware_interface.errors import Fault
-from firmware_interface.samples import Gap, GapReason, Notification, SampleBlock, Sensor, Status, Stream
+from firmware_interface.samples import Gap, GapReason, Notification, SampleBlock, Status, Stream
 from monitor.clock import HostClock
 from monitor.database import WAL_LIMIT, StoreError
-from monitor.detection import detector_for
+from monitor.detection import detector_for, heart_listener
 from monitor.detection.events import Analysed, Context, Event, State, Twitch
 from monitor.detection.motor_units import MotorUnits
-from monitor.detection.movement import MovementVeto
 from monitor.detection.settings import DetectorSettings
+from monitor.detection.veto import Vetoes, turn
 from monitor.outbox import Delivery
 from monitor.raw import Assembler, Block, Raw
 from monitor.store import Condition, Learned, Linked, Observed, Record, Store
@@ -351,8 +351,8 @@ class Watch:
         """Decide what is pending and account for the time up to now."""
         if self._decoder is None:
             return
-        for track in sorted(self._tracks.values(), key=lambda track: track.stream.sensor is not Sensor.ACC):
-            self._say(track.finish(), track)  # acceleration first: the EMG waits for its word
+        for track in sorted(self._tracks.values(), key=lambda track: turn(track.stream)):
+            self._say(track.finish(), track)
         now_ns = self._now_ns()
         self._capture(now_ns, Ended())
         self._collector.keep(self._id, self._decoder.close(now_ns))
@@ -401,7 +401,7 @@ class Watch:
             self._decoder = Decoder(item.codec, self._clock.utc_offset_ns, tuple(streams.values()))
             learned = {name: await self._collector.ask_store(self._learned(name)) for name in streams}
             # At once: a view reads them in its own thread.
-            vetoes = _vetoes(streams.values())
+            vetoes = Vetoes(streams.values())
             self._tracks = {
                 name: _Track(s, self._settings, absences[name], vetoes, Assembler(self._id), learned[name])
                 for name, s in streams.items()
@@ -518,14 +518,6 @@ def _identity(item: Connected) -> tuple[str, ...]:
     return (device.serial,) if device.serial else (device.name, item.address)
 
 
-def _vetoes(streams: Iterable[Stream]) -> dict[str, MovementVeto]:
-    """For each EMG stream of a device that has an accelerometer."""
-    streams = list(streams)
-    if not any(stream.sensor is Sensor.ACC for stream in streams):
-        return {}
-    return {s.name: MovementVeto(s.channels) for s in streams if s.sensor is Sensor.EMG}
-
-
 class _Track:
     """One stream of a device: detector, gaps that wait for it, totals of the session."""
 
@@ -534,16 +526,16 @@ class _Track:
         stream: Stream,
         settings: DetectorSettings,
         absence: Sequence[int],
-        vetoes: Mapping[str, MovementVeto],
+        vetoes: Vetoes,
         raw: Assembler,
         learned: Mapping[str, Any] | None,
     ) -> None:
         self.stream = stream
         self.raw = raw
-        self._veto = vetoes.get(stream.name)
-        self._vetoes = list(vetoes.values()) if stream.sensor is Sensor.ACC else []
+        self._vetoes, self._veto = vetoes, vetoes.over(stream)
         units = MotorUnits.restore(learned) if learned else MotorUnits()
         self._detector = detector_for(stream, settings, units)
+        self._listener = heart_listener(stream, settings) if vetoes.listen_to(stream) else None
         self._units, self._units_born, self._units_kept_ns = units, units.born, 0
         self._absence = absence
         self._gaps: deque[Gap] = deque()
@@ -559,15 +551,17 @@ class _Track:
             return records
         self.raw.feed(item)
         if self._detector is None:
+            if self._listener:
+                self._vetoes.hear(self.stream, self._listener.feed(item))
             return records + self._observed(item.end_ns, _OBSERVED_NS)
-        events = self._heard(self._detector.feed(item))
+        events = self._vetoes.hear(self.stream, self._detector.feed(item))
         return records + self._records(self._veto.feed(events) if self._veto else events)
 
     def finish(self) -> list[Record]:
         """The end of the stream: everything that waited."""
         if self._detector is None:
             return [*self._observed(self._until_ns, 1), *self._released(None)]
-        events = self._heard(self._detector.finish())
+        events = self._vetoes.hear(self.stream, self._detector.finish())
         records = self._records(self._veto.finish(events) if self._veto else events)
         return records + self._released(None) + self._learned(0)
 
@@ -596,12 +590,6 @@ class _Track:
             return []
         self._said_ns = until_ns
         return [*self._released(until_ns), Observed(self.stream.name, until_ns)]
-
-    def _heard(self, events: list[Event]) -> list[Event]:
-        """What the detector said; an accelerometer says it to the EMG of its device, too."""
-        for veto in self._vetoes:
-            veto.hear(events)
-        return events
 
     def _absent(self, until_ns: int) -> Iterator[Gap]:
         """Before the first samples: monitoring was stopped, or it ran without the device, in turns."""

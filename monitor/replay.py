@@ -8,11 +8,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from firmware_interface.samples import Gap, Sensor, Stream
-from monitor.detection import ACC_RATE_MIN_HZ, EMG_RATE_MIN_HZ, TwitchDetector, detector_for
+from firmware_interface.samples import Gap, Stream
+from monitor.detection import ACC_RATE_MIN_HZ, EMG_RATE_MIN_HZ, TwitchDetector, detector_for, heart_listener
 from monitor.detection.events import Analysed, Context, Event, State, Twitch
-from monitor.detection.movement import MovementVeto
 from monitor.detection.settings import DetectorSettings
+from monitor.detection.veto import Vetoes, turn
 from monitor.recording import Piece, Recording, RecordingError
 
 
@@ -49,8 +49,13 @@ def replay(recording: Recording, settings: DetectorSettings) -> Replay:
         RecordingError: none of its channels can be analysed, or the file was changed meanwhile.
     """
     detectors = {s.name: detector_for(s, settings) for s in recording.streams}
-    tracks = {s.name: _Track(s, d) for s in recording.streams if (d := detectors[s.name])}
-    _connect_vetoes(list(tracks.values()))
+    vetoes = Vetoes(recording.streams, math.inf)
+    tracks = {s.name: _Track(s, d, vetoes) for s in recording.streams if (d := detectors[s.name])}
+    hearts = {
+        s.name: listener
+        for s in recording.streams
+        if vetoes.listen_to(s) and (listener := heart_listener(s, settings))
+    }
     notes = [
         f"{', '.join(s.channels)}: {s.sensor} at {s.rate_hz:g} Hz, not analysed"
         for s in recording.streams
@@ -63,36 +68,28 @@ def replay(recording: Recording, settings: DetectorSettings) -> Replay:
             "say --sensor emg where the file's labels mislead",
         )
     for piece in recording.blocks():
-        track = tracks.get(piece.stream.name)
+        track, heart = tracks.get(piece.stream.name), hearts.get(piece.stream.name)
         if track is not None:
             track.feed(piece)
-    for track in sorted(
-        tracks.values(), key=lambda track: track.veto is not None
-    ):  # acceleration has its say first
-        track.finish()
+        elif heart is not None and not isinstance(piece, Gap):
+            vetoes.hear(piece.stream, heart.feed(piece))
+    for stream in sorted(recording.streams, key=turn):
+        if stream.name in hearts:
+            vetoes.hear(stream, hearts[stream.name].finish())
+        if stream.name in tracks:
+            tracks[stream.name].finish()
     events = [event for track in tracks.values() for event in track.events]
     summaries = [summary for track in tracks.values() for summary in track.summaries()]
     return Replay(_joined(events), summaries, [*recording.notes, *notes])
 
 
-def _connect_vetoes(tracks: list[_Track]) -> None:
-    """The EMG of a recording is not heard while its accelerometers move."""
-    accelerometers = [track for track in tracks if track.sensor is Sensor.ACC]
-    for track in tracks if accelerometers else ():
-        if track.sensor is Sensor.EMG:
-            track.veto = MovementVeto(track.channels, math.inf)
-            for accelerometer in accelerometers:
-                accelerometer.vetoes.append(track.veto)
-
-
 class _Track:
-    def __init__(self, stream: Stream, detector: TwitchDetector) -> None:
+    def __init__(self, stream: Stream, detector: TwitchDetector, vetoes: Vetoes) -> None:
         self._stream = stream
         self._detector = detector
         self._recorded_s = 0.0
         self._analysable_s = [0.0] * len(stream.channels)
-        self.veto: MovementVeto | None = None
-        self.vetoes: list[MovementVeto] = []
+        self._vetoes, self._veto = vetoes, vetoes.over(stream)
         self.events: list[Twitch | Context] = []
 
     def feed(self, piece: Piece) -> None:
@@ -101,25 +98,12 @@ class _Track:
             labels = self._stream.channels
             self.events += [Context(State.GAP, label, piece.start_ns, duration_s) for label in labels]
         else:
-            events = self._heard(self._detector.feed(piece))
-            self._note(self.veto.feed(events) if self.veto else events)
+            events = self._vetoes.hear(self._stream, self._detector.feed(piece))
+            self._note(self._veto.feed(events) if self._veto else events)
 
     def finish(self) -> None:
-        events = self._heard(self._detector.finish())
-        self._note(self.veto.finish(events) if self.veto else events)
-
-    @property
-    def sensor(self) -> Sensor:
-        return self._stream.sensor
-
-    @property
-    def channels(self) -> tuple[str, ...]:
-        return self._stream.channels
-
-    def _heard(self, events: list[Event]) -> list[Event]:
-        for veto in self.vetoes:
-            veto.hear(events)
-        return events
+        events = self._vetoes.hear(self._stream, self._detector.finish())
+        self._note(self._veto.finish(events) if self._veto else events)
 
     def summaries(self) -> list[ChannelSummary]:
         found = [event.channel for event in self.events if isinstance(event, Twitch)]

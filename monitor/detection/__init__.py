@@ -29,3 +29,9 @@ def detector_for(
             return AccelerationDetector(stream, settings)
         case _:
             return None
+
+
+def heart_listener(stream: Stream, settings: DetectorSettings) -> Detector | None:
+    """What finds the beats in an ECG for those who must know them; its twitches are none."""
+    fit = stream.sensor is Sensor.ECG and stream.rate_hz >= EMG_RATE_MIN_HZ
+    return Detector(stream, settings) if fit else None
