@@ -76,6 +76,10 @@ _HELD_S = 1.5
 """How long a held muscle may pause between two discharges."""
 _WEAK = 2.0
 """Energy over the threshold up to which a potential is believed only where nothing else goes on."""
+_CLEAR = 8.0
+"""Energy over the threshold from which only a much larger contraction at the same time speaks against a potential,
+as it may be heard here."""
+_LARGER_NEXT_DOOR = 3.0
 _FAR_APART = 4
 """From so many channels on, what all of them show alike comes from none of the muscles."""
 _ALIKE, _ALIKE_SIZE = 0.8, 0.4
@@ -400,15 +404,21 @@ class Detector:
         return bool((self._ticks.span(first, last)[largest] == _VOLUNTARY).any())
 
     def _is_beside_activity(self, potential: Potential) -> bool:
-        """Whether a muscle of this device is at work nearby; of a weak one, also whether it is not alone."""
-        start = potential.start - self._reach
-        if potential.energy < _WEAK * potential.threshold:
-            start -= self._reach
-            if self._crowd(potential, self._settings.isolation_s, self._settings.isolation_s, _DOUBLET_S):
-                return True
-        first, last = self._tick_span(start, min(potential.stop + self._reach, self._now))
-        states = self._ticks.span(first, last)
-        return bool((states == _VOLUNTARY).any())
+        """Whether a muscle of this device is at work nearby, the nearer the clearer the potential; of a weak one,
+        also whether it is not alone."""
+        strength, reach = potential.energy / potential.threshold, self._reach
+        if strength < _WEAK and self._crowd(
+            potential, self._settings.isolation_s, self._settings.isolation_s, _DOUBLET_S
+        ):
+            return True
+        before, after = (2 * reach, reach) if strength < _WEAK else (reach, reach) if strength < _CLEAR else (0, 0)
+        first, last = self._tick_span(potential.start - before, min(potential.stop + after, self._now))
+        at_work = (self._ticks.span(first, last) == _VOLUNTARY).any(axis=1)
+        if strength < _CLEAR or not at_work.any():
+            return bool(at_work.any())
+        around = self._signal.span(potential.start - reach, potential.stop + reach)
+        own = np.ptp(self._signal.span(potential.start, potential.stop)[potential.channel])
+        return bool((np.ptp(around[at_work], axis=1) > _LARGER_NEXT_DOOR * own).any())
 
     def _is_everywhere(self, potential: Potential, channels: set[int]) -> bool:
         """Whether all of many channels show the same at once."""

@@ -31,6 +31,8 @@ _SIZE = 1.8
 _INTERVAL_S = (0.35, 1.4)
 _IRREGULAR = 0.15
 """Change from interval to interval."""
+_OFF_BEAT = 0.25
+"""Of a period, by which a beat may come too soon or too late."""
 _IN_A_ROW = 4
 _REMEMBERED_S = 7.0
 _LOST_S = 12.0
@@ -102,8 +104,8 @@ class HeartBeats:
         if lag is None:
             return False
         interval = at - self._last
-        beats = max(round(interval / self._period), 1)
-        if abs(interval / beats - self._period) <= 2 * _IRREGULAR * self._period:
+        beats = 2 if interval > 1.5 * self._period else 1  # one may have been missed
+        if abs(interval - beats * self._period) <= _OFF_BEAT * self._period:
             self._trust = min(self._trust + 1, _TRUST_MAX)
             self._period += 0.2 * (interval / beats - self._period)
         else:
