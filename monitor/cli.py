@@ -136,7 +136,7 @@ def demo(
     config_file: ConfigFile = None,
     data: DataDir = None,
 ) -> None:
-    """Watch an emulated wearable over a virtual radio, by default without your configuration."""
+    """Watch an emulated wearable over a virtual radio."""
     settings = config.load(config_file) if config_file else config.Settings()
     source = partial(_emulated, seed, loss)
     _collect(source, data or _demo_folder(), settings, json_lines=json_lines, duration_s=duration)
