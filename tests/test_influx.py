@@ -273,6 +273,7 @@ def memory_mb():
 async def test_a_long_queue_through_every_kind_of_trouble(influxd, tmp_path, monkeypatch) -> None:
     """20 000 points through slow answers, 401, 429, cuts and kills: all arrive, once; memory is flat."""
     monkeypatch.setattr(outbox, "_PAUSE_S", 0.2)
+    monkeypatch.setattr(outbox, "_PAUSE_MAX_S", 1.0)
     monkeypatch.setattr(outbox, "_PAUSE_DENIED_S", 2.0)
     with opened(tmp_path) as (store, device):
         for n in range(0, 20_000, 2000):
@@ -282,6 +283,7 @@ async def test_a_long_queue_through_every_kind_of_trouble(influxd, tmp_path, mon
     async with Proxy(influxd.port).running() as proxy:
         proxy.slow_s = 2.0
         sink = Influx1(Place(proxy.url, "trouble"))
+        await sink.write(GOOD)  # makes the database: two requests more, each with a fault of its own
         async with delivering(tmp_path, sink) as told:
             while position(tmp_path, sink) < 20_000:
                 proxy.fault, asked = next(faults), proxy.requests
