@@ -527,7 +527,7 @@ def restore(
     config_file: ConfigFile = None,
     data: DataDir = None,
 ) -> None:
-    """Bring a backup back, into a data folder that holds nothing yet."""
+    """Bring a backup back, into an empty data folder."""
     folder = data or config.load(config_file).data_dir
     for name in restored(source, folder):
         _note(f"restored {name}")

@@ -476,7 +476,7 @@ def test_the_wake_of_a_large_potential_is_part_of_it():
 
 
 def test_a_muscle_at_work_throughout_is_voluntary():
-    """Though its own noise is all that was ever heard."""
+    """Though its own noise is all that was ever heard; of its discharges no more than 3 a minute are reported."""
     settings = replace(REST, voluntary_per_min=0)
     rng = np.random.default_rng(1)
     x = emg(settings, 40)[0] * STREAM.scale
@@ -485,7 +485,7 @@ def test_a_muscle_at_work_throughout_is_voluntary():
         for at in np.flatnonzero(rng.random(x.shape[1] - 60) < 0.05):
             x[channel, at : at + 60] += rng.choice([-1, 1]) * rng.lognormal(-1.5, 1) * shape
     events = detected(as_counts(x))
-    assert not of(events, Twitch)
+    assert len(of(events, Twitch)) <= 2
     assert covered(contexts(events, State.VOLUNTARY), 2, 40) > 0.95
 
 
