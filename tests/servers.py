@@ -80,7 +80,6 @@ class Influxd(Server):
         config = self.folder / "influxd.conf"
         if not config.exists():
             text = subprocess.run(["influxd", "config"], capture_output=True, text=True, check=True).stdout
-            text = text.replace("/root/.influxdb", str(self.folder)).replace("/var/lib/influxdb", str(self.folder))
             text = re.sub(r'dir = "[^"]*/(\w+)"', lambda m: f'dir = "{self.folder}/{m[1]}"', text)
             text = text.replace('bind-address = ":8086"', f'bind-address = "127.0.0.1:{self.port}"')
             text = text.replace('bind-address = "127.0.0.1:8088"', f'bind-address = "127.0.0.1:{free_port()}"')
