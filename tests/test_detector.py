@@ -440,6 +440,20 @@ def test_a_heart_is_no_series_of_twitches_and_twitches_between_its_beats_are():
     assert observed_s - analysable_s[0] == pytest.approx(0.1 * 67, rel=0.25)
 
 
+def test_a_heart_is_known_behind_a_gap():
+    """Its beats are said again at once and where they are, and no time is lost to those from before the gap."""
+    beats_s = 1 + 0.85 * np.arange(70) + 0.02 * np.sin(np.arange(70))
+    lost = [(10_050, 10_950), (20_000, 21_000), (30_050, 30_950), (40_000, 41_000)]
+    events = detected(as_counts(planted(62, beats_s, (80, 80))), lost)
+    assert all(seconds_of(t) < beats_s[4] for t in of(events, Twitch))
+    spans = contexts(events, State.ARTEFACT)
+    heard = [b for b in beats_s[4:-1] if not any(a / 1000 - 0.08 < b < z / 1000 + 0.08 for a, z in lost)]
+    assert all(covered(spans, b, b + 0.012) > 0.99 for b in heard)
+    observed_s, analysable_s = account(events)
+    said_s = sum(b - a for a, b in (*spans, *contexts(events, State.BAD_CONTACT)))
+    assert observed_s - analysable_s[0] == pytest.approx(said_s, abs=0.1)
+
+
 @pytest.mark.parametrize("alike", [True, False])
 def test_what_all_of_a_far_apart_montage_shows_at_once_is_an_artefact(alike):
     """The same on all of four channels; a twitch that three of them hardly see is one."""

@@ -6,7 +6,7 @@ Rules:
 
 * The input is cut anew at the door, into frames of 0.2 s, so the result cannot depend on how it came.
 * Causal: a frame is decided from itself, the past and `isolation_s` of future, which is the latency. What is
-  learned (noise, mains) is used from the next lesson on, once a second.
+  learned (noise, mains) is used from the next lesson on, every 2 s.
 * A gap of up to `door.BRIDGE_S` is bridged and its samples are blind; a longer one resets filter memory. The
   learned noise floor and the mains frequency survive both. A new rate, unit or channel count is a new detector.
 * A *potential* is a run of energy above the noise. It is a twitch when it is short, alone, muscle-like and wholly
@@ -41,6 +41,7 @@ _WORKING_RATE_HZ = 1000.0
 """Faster streams are thinned to between this and twice it: a potential on the skin has nothing above 400 Hz, and
 where there is nothing, a whitened signal is all noise."""
 _LESSON_FRAMES = 10
+"""From lesson to lesson: 2 s. Fewer cost speed, more let what changes wait."""
 _BLIND_S = (0.010, 0.003)
 """A potential must be received from this much before it, as a bridge that ends leaves a transient, to this much
 after it."""
@@ -244,6 +245,9 @@ class Detector:
         self._marked = [(0, 0)] * len(self._marked)
         for past in (self._signal, self._white, self._slow, self._energy, self._blind, self._ticks, self._contact):
             past.restart(0)
+        for heart, beats in zip(self._hearts, self._beats, strict=True):
+            heart.restart()
+            beats.clear()
 
     def _smoothed(self, count: int) -> Signal:
         """Mean square over the window that ends at each sample, by doubling: the same bits for any cutting."""

@@ -63,6 +63,7 @@ class HeartBeats:
         self._seen: deque[_Seen] = deque()
         self._template: Shape | None = None
         self._last = 0
+        self._is_paced = False
         self._period = 0.0
         self._trust = 0.0
 
@@ -70,6 +71,11 @@ class HeartBeats:
     def beating(self) -> bool:
         """Whether a heart is known."""
         return self._template is not None
+
+    def restart(self) -> None:
+        """A gap: indices begin at 0. The heart is known still, but not when it beat last."""
+        self._seen.clear()
+        self._last, self._is_paced = 0, False
 
     def reach(self) -> tuple[int, int]:
         """Samples before and after a potential's peak that `feed` wants to see."""
@@ -95,7 +101,7 @@ class HeartBeats:
             return False
         self._template = self._inner(shape)
         self._last, self._period = at, float(at - row[0])
-        self._trust = _TRUST_FIRST
+        self._trust, self._is_paced = _TRUST_FIRST, True
         self._seen.clear()
         return True
 
@@ -103,19 +109,22 @@ class HeartBeats:
         lag = self._lag(template, shape)
         if lag is None:
             return False
-        interval = at - self._last
+        if self._is_paced:
+            self._judge_pace(at - self._last)
+        self._last, self._is_paced = at, True
+        if self._trust <= 0:
+            self._template = None
+            return False
+        self._template = template + _FOLLOW * (self._inner(shape, lag) - template)
+        return True
+
+    def _judge_pace(self, interval: int) -> None:
         beats = 2 if interval > 1.5 * self._period else 1  # one may have been missed
         if abs(interval - beats * self._period) <= _OFF_BEAT * self._period:
             self._trust = min(self._trust + 1, _TRUST_MAX)
             self._period += 0.2 * (interval / beats - self._period)
         else:
             self._trust -= _MISTRUST
-        self._last = at
-        if self._trust <= 0:
-            self._template = None
-            return False
-        self._template = template + _FOLLOW * (self._inner(shape, lag) - template)
-        return True
 
     def _row(self, at: int, shape: Shape) -> list[int]:
         """When the beats before this one were, latest first, if all that look like it came in turn."""
