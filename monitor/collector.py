@@ -210,6 +210,10 @@ class Collector:
         """Each device as it is now."""
         return [watch.view() for watch in self._watches]
 
+    def seen(self) -> list[Seen]:
+        """Each device as its alerts need it."""
+        return [watch.seen() for watch in self._watches]
+
     def keep(self, device_id: int, records: Iterable[Record]) -> None:
         """Have records committed, in order, and in one transaction."""
         entries = [(device_id, record) for record in records]
@@ -297,8 +301,7 @@ class Collector:
         await asyncio.get_running_loop().run_in_executor(self._executor, self._alarms.look, utc_ns)
         self.notice("said", self._alarms.trouble)
         running_ns, utc_ns = self._now()
-        seen = [watch.seen() for watch in self._watches]
-        for alert in self._alarms.tick(running_ns, utc_ns, seen, self._troubled_ns):
+        for alert in self._alarms.tick(running_ns, utc_ns, self.seen(), self._troubled_ns):
             self.keep(0, [alert])
             if alert.announce and alert.kind not in (Kind.STORAGE, Kind.SILENCE):  # of those `notice` told
                 self._tell("", f"{alert.severity if alert.raised else 'over'}: {alert.why}")

@@ -78,6 +78,9 @@ class UnreachableError(SinkError):
         retry_after_s: what the server asked for.
     """
 
+    pause_max_s: ClassVar[float] = 300.0
+    """Before it is tried again, unless the server asked for more."""
+
     def __init__(self, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message, "It is tried again, and nothing is lost")
         self.retry_after_s = retry_after_s
@@ -107,20 +110,25 @@ class Outbox:
     """
 
     def __init__(self, folder: Path, node: str) -> None:
-        self._folder = folder
+        self.folder = folder
         self._node = node
 
     def position(self, sink: str) -> int:
         """Up to where a sink has everything; 0 for one that is new."""
-        with Archive.open(self._folder) as archive:
+        with Archive.open(self.folder) as archive:
             return next((state.seq for state in archive.sinks() if state.name == sink), 0)
 
     def after(self, seq: int, limit: int = _BATCH) -> list[Letter]:
         """The letters that follow the one numbered `seq`."""
-        with Archive.open(self._folder) as archive:
+        with Archive.open(self.folder) as archive:
             entries = archive.outbox(seq, limit)
             devices = {known.id: known for known in archive.devices()} if entries else {}
         return [self._letter(entry, devices) for entry in entries]
+
+    def standing(self) -> list[Letter]:
+        """Every alert that is watched for, as it is now."""
+        with Archive.open(self.folder) as archive:
+            return [self.letter(0, alert) for alert in archive.alerts()]
 
     def letter(self, seq: int, alert: Alert) -> Letter:
         """An alert that was not read from the outbox, as it goes to every sink."""
@@ -297,7 +305,8 @@ class Delivery:
             self._notice(self.sink.name, str(error))
         self._failures += 1
         asked_s = getattr(error, "retry_after_s", None)
-        return pause_s(self._failures, asked_s, random.random())  # noqa: S311 - spreads attempts
+        chosen_s = pause_s(self._failures, asked_s, random.random())  # noqa: S311 - spreads attempts
+        return chosen_s if asked_s else min(chosen_s, getattr(error, "pause_max_s", chosen_s))
 
     def _well(self) -> None:
         self._failed_since, self._failures = None, 0

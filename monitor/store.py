@@ -591,6 +591,11 @@ class Archive:
             return self.outbox(rows[-1][0], limit)
         return sorted(outgoing, key=lambda entry: entry.seq)
 
+    def outbox_seq(self, alert: Alert) -> int:
+        """Number of the entry of an alert; 0 where there is none."""
+        rows = self._rows(_SELECT_ALERT_SEQ, name=alert.name, at=alert.at_ns, change=alert.change)
+        return int(rows[0][0]) if rows else 0
+
     def outbox_end(self) -> int:
         """Number of the newest entry of the outbox; 0 where there is none."""
         return int(self._rows("SELECT ifnull(max(seq), 0) FROM outbox")[0][0])
@@ -1033,9 +1038,15 @@ _SELECT_CONDITIONS = """
     SELECT name, at_ns, active, detail FROM condition WHERE at_ns >= :since AND at_ns < :until ORDER BY at_ns, id
 """
 
+_SELECT_ALERT_SEQ = """
+    SELECT seq FROM alert JOIN outbox ON outbox.kind = 'alert' AND row_id = alert.id
+    WHERE name = :name AND at_ns = :at AND change = :change
+    ORDER BY seq DESC LIMIT 1
+"""
+
 _SELECT_OUTBOX = "SELECT seq, kind FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?"
 
-_SELECT_OUTGOING = " WHERE kind = :kind AND seq BETWEEN :first AND :last"
+_SELECT_OUTGOING = " WHERE outbox.kind = :kind AND seq BETWEEN :first AND :last"
 
 _SELECT_DEAD_LETTERS = """
     SELECT sink, seq, reason FROM dead_letter WHERE sink = :sink ORDER BY id DESC LIMIT :limit
@@ -1063,6 +1074,6 @@ _OUTGOING: Mapping[str, tuple[str, Callable[[Sequence[Any]], Any]]] = {
     "status": (_STATUS_COLUMNS, _health),
     "link": ("device_id, NULL, at_ns, address, firmware, rssi", lambda row: Linked(*row)),
     "condition": ("NULL, NULL, name, at_ns, active, detail", _condition),
-    "alert": (f"NULL, NULL, {_ALERT_COLUMNS}", _alert),
+    "alert": ("NULL, NULL, " + ", ".join(f"alert.{name}" for name in _ALERT_FIELDS), _alert),
 }
 """What goes out -> its columns, and the record that they make."""

@@ -37,7 +37,7 @@ class Change(StrEnum):
     """What became of an alert."""
 
     WATCHED = "watched"
-    """It is looked at from now on, and all is well."""
+    """It is looked at from now on, or what it is about has another name."""
     RAISED = "raised"
     WORSE = "worse"
     REPEATED = "repeated"
@@ -212,7 +212,10 @@ class Engine:
                 self._put(watch, Change.CLOCK, now, **times)
 
     def _watched(self, reading: Reading, now: Now) -> None:
-        if reading.name in self._watches:
+        watch = self._watches.get(reading.name)
+        if watch is not None:
+            if watch.last.device != reading.device:  # it has introduced itself
+                self._put(watch, Change.WATCHED, now, device=reading.device)
             return
         first = replace(
             Alert(reading.name, reading.rule.kind, now.utc_ns, Change.WATCHED),

@@ -90,13 +90,13 @@ def _listed(*rules: Rule) -> Mapping[Kind, Rule]:
 
 DEFAULTS: Final = _listed(
     Rule(Kind.NO_DATA, above=120, clear_below=10, urgent_above=1800, repeat_min=15),
-    Rule(Kind.CONTACT, above=0, clear_below=1, for_s=_MINUTE_S, keep_for_s=10),
+    Rule(Kind.CONTACT, above=0.5, clear_below=0.5, for_s=_MINUTE_S, keep_for_s=10),
     Rule(Kind.BATTERY, above=85, clear_below=80, urgent_above=95, repeat_min=240),
     Rule(Kind.LOSS, above=10, clear_below=5, for_s=2 * _MINUTE_S, keep_for_s=_MINUTE_S),
     Rule(Kind.RATE, above=60, clear_below=40, on=False, for_s=_MINUTE_S, keep_for_s=5 * _MINUTE_S, window_s=900),
     Rule(Kind.BURST, above=20, clear_below=5, on=False, keep_for_s=5 * _MINUTE_S, window_s=_MINUTE_S),
     Rule(Kind.SILENCE, above=30, clear_below=1, repeat_min=240),
-    Rule(Kind.STORAGE, above=0, clear_below=1, urgent_above=600, keep_for_s=10),
+    Rule(Kind.STORAGE, above=0.5, clear_below=0.5, urgent_above=600, keep_for_s=10),
     Rule(Kind.CLOCK, above=60, clear_below=60, keep_for_s=600, repeat_min=0),
     Rule(Kind.TRIGGER_REMINDER, above=24, clear_below=1, on=False, repeat_min=24 * 60),
     Rule(Kind.TEST, above=0, clear_below=1, keep_for_s=_MINUTE_S, repeat_min=0),
