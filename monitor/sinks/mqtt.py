@@ -13,7 +13,8 @@ Rules of this module:
 * The client's name is fixed, so that a new connection ends the one that was left hanging, and its will comes
   before our `online`, never after. `online` is retained as `offline` is, and said again where we hear otherwise.
 * What a broker took shortly before a connection ended may be lost with it: alerts of that time are sent again,
-  with the same id; and what stands is said again at each connection, on Home Assistant's birth, and every minute.
+  with the same id; and what stands is said again, likewise, at each connection, on Home Assistant's birth, and
+  every minute.
 """
 
 from __future__ import annotations
@@ -48,7 +49,6 @@ from monitor.sinks.topics import (
     forgotten,
     level,
     message,
-    reminder,
 )
 from monitor.tally import Minute
 
@@ -64,6 +64,8 @@ _AGAIN_S = 120.0
 """How long before the end of a connection the broker may have lost what it took."""
 _OLD_NS = 86400 * 10**9
 """MQTT is for what is new: older than this only alerts are sent. InfluxDB has the past."""
+_LOOKS_LATE_S = 4
+"""What the broker is told is shorter: mosquitto 2.0 looks every 5 s only, and its will is to come in time."""
 _AT_ONCE = 100
 _WAITING_MAX = 1000
 _HEARD_NS = 10 * 10**9
@@ -142,15 +144,18 @@ class Mqtt:
             running_ns: now, by the clock of `Seen.heard_ns`.
             seen: each of them.
         """
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._link.show, running_ns, tuple(seen))
+        self._started().call_soon_threadsafe(self._link.show, running_ns, tuple(seen))
 
     async def _there(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
         """In the other thread."""
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, self._started()))
+
+    def _started(self) -> asyncio.AbstractEventLoop:
+        """The loop of the other thread, which lives from the first word on."""
         if self._loop is None:
             self._loop = asyncio.SelectorEventLoop()
             self._thread.start()
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, self._loop))
+        return self._loop
 
     def _run(self) -> None:
         assert self._loop is not None  # noqa: S101 - made before the thread
@@ -263,7 +268,7 @@ class _Link:
             password=broker.password or None,
             protocol=aiomqtt.ProtocolVersion.V5 if broker.version == "5" else aiomqtt.ProtocolVersion.V311,
             will=aiomqtt.Will(f"{self._base}/state", OFFLINE, qos=1, retain=True),
-            keepalive=broker.keepalive_s,
+            keepalive=broker.keepalive_s - _LOOKS_LATE_S,
             timeout=_TIMEOUT_S,
             tls_context=context,
             max_queued_incoming_messages=_WAITING_MAX,
@@ -327,7 +332,7 @@ class _Link:
         """All that stands."""
         if self._client is None:
             return
-        standing = [said for letter in self._standing.values() if (said := reminder(letter))]
+        standing = [said for letter in self._standing.values() if (said := message(letter))]
         await self._send(client, [*await self._introductions(), *standing, *self._newest.values()])
         self._shown = {}
 
