@@ -24,7 +24,7 @@ from firmware_interface.errors import Fault
 from monitor import lines
 from monitor.alerts.engine import Verb
 from monitor.alerts.said import said_of, say
-from monitor.diary import Diary
+from monitor.diary import DIARY, Diary
 from monitor.logbook import VERBS, log
 from monitor.store import Archive
 
@@ -77,6 +77,8 @@ class Requests:
 
     def templates(self) -> list[str]:
         """Names of what can be logged with one press."""
+        if not (self._folder / DIARY).is_file():
+            return []
         with Diary.open(self._folder) as diary:
             return sorted(diary.templates())
 
