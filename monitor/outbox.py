@@ -125,6 +125,12 @@ class Outbox:
             devices = {known.id: known for known in archive.devices()} if entries else {}
         return [self._letter(entry, devices) for entry in entries]
 
+    def sent(self, sink: str, since_ns: int) -> list[Letter]:
+        """What a sink got last, a batch at most, of what was then or later."""
+        position = self.position(sink)
+        last = self.after(max(position - _BATCH, 0))
+        return [letter for letter in last if letter.seq <= position and time_ns(letter.contents) >= since_ns]
+
     def standing(self) -> list[Letter]:
         """Every alert that is watched for, as it is now."""
         with Archive.open(self.folder) as archive:

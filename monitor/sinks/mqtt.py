@@ -12,9 +12,9 @@ Rules of this module:
   broker acknowledges what its access list then throws away.
 * The client's name is fixed, so that a new connection ends the one that was left hanging, and its will comes
   before our `online`, never after. `online` is retained as `offline` is, and said again where we hear otherwise.
-* What a broker took shortly before a connection ended may be lost with it: alerts of that time are sent again,
-  with the same id; and what stands is said again, likewise, at each connection, on Home Assistant's birth, and
-  every minute.
+* What a broker took shortly before a connection ended may be lost with it: all of that time is sent again, with
+  the same ids, and after a kill of ours too. What stands is said again, likewise, at each connection, on Home
+  Assistant's birth, and every minute.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ _AGAIN_S = 120.0
 """How long before the end of a connection the broker may have lost what it took."""
 _OLD_NS = 86400 * 10**9
 """MQTT is for what is new: older than this only alerts are sent. InfluxDB has the past."""
+_RECENT_MAX = 20_000
 _LOOKS_LATE_S = 4
 """What the broker is told is shorter: mosquitto 2.0 looks every 5 s only, and its will is to come in time."""
 _AT_ONCE = 100
@@ -169,6 +170,7 @@ class _Link:
 
     def __init__(self, broker: Broker, node: str, outbox: Outbox, requests: Requests) -> None:
         self._broker = broker
+        self._sink = f"{broker.name} {node}"
         self._base = base(node)
         self._node = node
         self._outbox = outbox
@@ -181,7 +183,8 @@ class _Link:
         self._stalled = asyncio.Event()
         self._news = asyncio.Event()
         self._echo: tuple[str, asyncio.Future[None]] | None = None
-        self._recent: deque[tuple[float, Message]] = deque()
+        self._is_first = True
+        self._recent: deque[tuple[float, Message]] = deque(maxlen=_RECENT_MAX)
         self._standing: dict[str, Letter] = {}
         self._minutes = Minutes()
         self._newest: dict[str, Message] = {}
@@ -321,7 +324,12 @@ class _Link:
     async def _again(self, client: aiomqtt.Client) -> None:
         """What the broker may have lost, before anything new."""
         since_s = asyncio.get_running_loop().time() - _AGAIN_S
-        await self._send(client, [each for at_s, each in self._recent if at_s >= since_s])
+        recent = [each for at_s, each in self._recent if at_s >= since_s]
+        if self._is_first:
+            self._is_first = False
+            before = await asyncio.to_thread(self._outbox.sent, self._sink, time.time_ns() - round(_AGAIN_S * 1e9))
+            recent = [each for letter in before for each in self._messages(letter)]
+        await self._send(client, recent)
         self._discovered, self._shown = {}, {}
         for letter in await asyncio.to_thread(self._outbox.standing):
             known = self._standing.get(_name(letter))
@@ -418,12 +426,11 @@ class _Link:
         return time.time_ns() - time_ns(letter.contents) < _OLD_NS
 
     async def _publish(self, messages: Sequence[Message]) -> None:
-        """On the connection that is proven; alerts are remembered for the next one."""
+        """On the connection that is proven; remembered for the next one."""
         await self.check()
         assert self._client is not None  # noqa: S101 - checked
         now_s = asyncio.get_running_loop().time()
-        alerts = [(now_s, each) for each in messages if each.topic.startswith(f"{self._base}/alert/")]
-        self._recent.extend(alerts)
+        self._recent.extend((now_s, each) for each in messages)
         while self._recent and self._recent[0][0] < now_s - _AGAIN_S:
             self._recent.popleft()
         try:
