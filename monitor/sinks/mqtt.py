@@ -198,9 +198,7 @@ class _Link:
     async def deliver(self, letters: Sequence[Letter]) -> None:
         """Publish, in order."""
         await self.check()
-        messages = [each for letter in letters for each in self._messages(letter)]
-        for first in range(0, len(messages), _AT_ONCE):
-            await self._publish(messages[first : first + _AT_ONCE])
+        await self._publish([each for letter in letters for each in self._messages(letter)])
 
     async def check(self) -> None:
         """Raise what is in the way."""
@@ -276,7 +274,7 @@ class _Link:
             tls_context=context,
             max_queued_incoming_messages=_WAITING_MAX,
         )
-        client.pending_calls_threshold = _AT_ONCE  # beyond, it warns
+        client.pending_calls_threshold = 2 * _AT_ONCE  # beyond, it warns
         return client
 
     async def _speak(self, client: aiomqtt.Client) -> None:
@@ -441,11 +439,13 @@ class _Link:
 
     @staticmethod
     async def _send(client: aiomqtt.Client, messages: Sequence[Message]) -> None:
-        """Together, in order; all of them confirmed."""
-        sent = [client.publish(each.topic, each.payload, qos=1, retain=each.retain) for each in messages]
-        for done in await asyncio.gather(*sent, return_exceptions=True):
-            if isinstance(done, BaseException):
-                raise done
+        """In order, some of them on their way together; all of them confirmed."""
+        for first in range(0, len(messages), _AT_ONCE):
+            together = messages[first : first + _AT_ONCE]
+            sent = [client.publish(each.topic, each.payload, qos=1, retain=each.retain) for each in together]
+            for done in await asyncio.gather(*sent, return_exceptions=True):
+                if isinstance(done, BaseException):
+                    raise done
 
     # ---- Faults ----
 
