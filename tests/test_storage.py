@@ -118,11 +118,13 @@ def test_kills_with_two_sinks_that_are_killed_too(tmp_path, times):
         restless.end()
         last = Demo(folder, "--json", *options)
         resources.callback(last.kill)
+        last.until(lambda demo: any("connected" in line for line in demo.err))
         last.until(lambda _: len(waiting(folder)) == 3 and max(waiting(folder).values()) < 5)
         time.sleep(3)
         assert last.end() == 0
         final = Demo(folder, "--json", *options)  # what the end left over
         resources.callback(final.kill)
+        final.until(lambda demo: any("connected" in line for line in demo.err))
         stored = rows(folder)
         with Archive.open(folder) as archive:
             end = archive.outbox_end()

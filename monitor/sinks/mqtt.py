@@ -36,6 +36,7 @@ import aiomqtt
 
 from monitor.alerts.engine import Alert
 from monitor.alerts.watching import Seen
+from monitor.database import StoreError
 from monitor.outbox import DeniedError, Letter, Outbox, SinkError, UnreachableError, pause_s, time_ns
 from monitor.sinks.homeassistant import BIRTH, discovery
 from monitor.sinks.requests import TOPICS, Requests
@@ -64,6 +65,7 @@ _AGAIN_S = 120.0
 """How long before the end of a connection the broker may have lost what it took."""
 _OLD_NS = 86400 * 10**9
 """MQTT is for what is new: older than this only alerts are sent. InfluxDB has the past."""
+_LEAVE_S = 3.0
 _RECENT_MAX = 20_000
 _LOOKS_LATE_S = 4
 """What the broker is told is shorter: mosquitto 2.0 looks every 5 s only, and its will is to come in time."""
@@ -136,7 +138,7 @@ class Mqtt:
         """Say `offline`, and leave."""
         if self._loop is not None:
             await self._there(self._link.end())
-            await asyncio.to_thread(self._thread.join)
+            await asyncio.to_thread(self._thread.join, 2 * _LEAVE_S)
 
     def show(self, running_ns: int, seen: Iterable[Seen]) -> None:
         """How the wearables are now; from any thread.
@@ -183,6 +185,8 @@ class _Link:
         self._stalled = asyncio.Event()
         self._news = asyncio.Event()
         self._echo: tuple[str, asyncio.Future[None]] | None = None
+        self._turn = asyncio.Lock()
+        """What stands must not overtake, or be overtaken by, what is new."""
         self._is_first = True
         self._recent: deque[tuple[float, Message]] = deque(maxlen=_RECENT_MAX)
         self._standing: dict[str, Letter] = {}
@@ -197,8 +201,9 @@ class _Link:
 
     async def deliver(self, letters: Sequence[Letter]) -> None:
         """Publish, in order."""
-        await self.check()
-        await self._publish([each for letter in letters for each in self._messages(letter)])
+        async with self._turn:
+            await self.check()
+            await self._publish([each for letter in letters for each in self._messages(letter)])
 
     async def check(self) -> None:
         """Raise what is in the way."""
@@ -209,8 +214,9 @@ class _Link:
         """A will is for those who do not say goodbye."""
         self._leaving = True
         if self._client is not None:
-            with suppress(SinkError):
-                await self._publish([Message(f"{self._base}/state", OFFLINE, retain=True)])
+            with suppress(SinkError, TimeoutError):
+                async with asyncio.timeout(_LEAVE_S):
+                    await self._publish([Message(f"{self._base}/state", OFFLINE, retain=True)])
         self._ended.set()
 
     def show(self, running_ns: int, seen: Sequence[Seen]) -> None:
@@ -240,7 +246,7 @@ class _Link:
             begun_s = loop.time()
             try:
                 await self._session()
-            except* (aiomqtt.MqttError, OSError, SinkError) as errors:
+            except* Exception as errors:  # noqa: BLE001 - alerts go on trying to leave; why not is told
                 self._trouble = self._explained(errors.exceptions[0])
             finally:
                 self._client = None
@@ -323,23 +329,28 @@ class _Link:
         """What the broker may have lost, before anything new."""
         since_s = asyncio.get_running_loop().time() - _AGAIN_S
         recent = [each for at_s, each in self._recent if at_s >= since_s]
-        if self._is_first:
-            self._is_first = False
-            before = await asyncio.to_thread(self._outbox.sent, self._sink, time.time_ns() - round(_AGAIN_S * 1e9))
-            recent = [each for letter in before for each in self._messages(letter)]
-        await self._send(client, recent)
         self._discovered, self._shown = {}, {}
-        for letter in await asyncio.to_thread(self._outbox.standing):
-            known = self._standing.get(_name(letter))
-            if known is None or time_ns(known.contents) <= time_ns(letter.contents):
-                self._standing[_name(letter)] = letter
+        async with self._turn:
+            with suppress(StoreError):  # a disk that is full is no reason not to say so
+                if self._is_first:
+                    before_ns = time.time_ns() - round(_AGAIN_S * 1e9)
+                    before = await asyncio.to_thread(self._outbox.sent, self._sink, before_ns)
+                    recent = [each for letter in before for each in self._messages(letter)]
+                    self._is_first = False
+                for letter in await asyncio.to_thread(self._outbox.standing):
+                    known = self._standing.get(_name(letter))
+                    if known is None or time_ns(known.contents) <= time_ns(letter.contents):
+                        self._standing[_name(letter)] = letter
+            await self._send(client, recent)
 
     async def _remind(self, client: aiomqtt.Client) -> None:
         """All that stands."""
         if self._client is None:
             return
-        standing = [said for letter in self._standing.values() if (said := message(letter))]
-        await self._send(client, [*await self._introductions(), *standing, *self._newest.values()])
+        introductions = await self._introductions()
+        async with self._turn:
+            standing = [said for letter in self._standing.values() if (said := message(letter))]
+            await self._send(client, [*introductions, *standing, *self._newest.values()])
         self._shown = {}
 
     async def _introductions(self) -> list[Message]:
@@ -456,12 +467,14 @@ class _Link:
             return self._explained(error.exceptions[0])
         if isinstance(error, SinkError):
             return error
+        if isinstance(error, FileNotFoundError):
+            return NotProvenError(f"{self._broker.ca_file} is not there", "Check mqtt.ca_file")
         if isinstance(error.__context__, ssl.SSLCertVerificationError) or isinstance(error, ssl.SSLError):
             why = getattr(error.__context__ or error, "verify_message", "") or str(error)
             return NotProvenError(f"the certificate of {name} is not to be trusted ({why})", "Check mqtt.ca_file")
         if isinstance(error, aiomqtt.MqttCodeError) and getattr(error.rc, "value", error.rc) in _BAD_LOGIN:
             return NotProvenError(f"{name} turns us away ({error})", "Check mqtt.username and the password")
-        return AwayError(f"{name} cannot be reached ({' '.join(str(error).split())})")
+        return AwayError(f"{name} cannot be reached ({' '.join(str(error).split()) or type(error).__name__})")
 
 
 def _name(letter: Letter) -> str:
