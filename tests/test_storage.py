@@ -19,7 +19,7 @@ from monitor.outbox import kind as kind_of
 from monitor.raw import FOLDER, Raw, RawArchive, Retention
 from monitor.store import DATABASE, Archive, Store
 from tests.servers import Ear, Influxd, Mosquitto, Victoria
-from tests.test_cli import Demo
+from tests.test_cli import PROGRAM, Demo
 from tests.test_collector import SmallDisk
 from tests.test_kill import MOMENT_S, checked, killed
 from tests.test_mqtt import LASTING
@@ -242,6 +242,8 @@ def test_a_full_disk_is_an_alert_that_leaves_although_it_cannot_be_stored(tmp_pa
         demo = Demo(folder, "--json", *configured(tmp_path, text))
         try:
             demo.until(lambda _: changes(ear, "storage.store") == ["watched"])
+            tried = subprocess.run([PROGRAM, "alerts", "test", "--data", folder], capture_output=True, check=True)
+            assert b"every configured server took it" in tried.stderr
             disk.fill()
             demo.until(lambda _: changes(ear, "storage.store") == ["watched", "raised"])
             said = json.loads(ear.heard[-1][3])
