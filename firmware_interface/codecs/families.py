@@ -5,13 +5,37 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from firmware_interface.codecs import Codec
+from firmware_interface.codecs.bitalino import BITalino
 from firmware_interface.codecs.ganglion import Ganglion
+from firmware_interface.codecs.gforce import GForce
+from firmware_interface.codecs.metamotion import MetaMotion
 from firmware_interface.codecs.movesense import Movesense
+from firmware_interface.codecs.muse import Muse
+from firmware_interface.codecs.myo import Myo
+from firmware_interface.codecs.npg_lite import NpgLite
 from firmware_interface.codecs.open_profile import OpenProfile
 from firmware_interface.codecs.polar import Polar
+from firmware_interface.codecs.thingy52 import Thingy52
 from firmware_interface.codecs.umyo import UMyo
+from firmware_interface.codecs.witmotion import WitMotion
+from firmware_interface.codecs.xsens_dot import XsensDot
 
-FAMILIES: tuple[type[Codec], ...] = (OpenProfile, Polar, UMyo, Ganglion, Movesense)
+FAMILIES: tuple[type[Codec], ...] = (
+    OpenProfile,
+    Polar,
+    UMyo,
+    Ganglion,
+    Movesense,
+    Myo,
+    NpgLite,
+    Muse,
+    MetaMotion,
+    WitMotion,
+    GForce,
+    BITalino,
+    Thingy52,
+    XsensDot,
+)
 
 
 def recognise(services: Collection[str], name: str | None) -> type[Codec] | None:
