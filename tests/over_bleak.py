@@ -112,7 +112,7 @@ class Heard:
         what was sent; of the times 19 of 20 true. Returns the gaps."""
         items = self.of(stream)
         blocks = [item for item in items if isinstance(item, SampleBlock)]
-        indices = [block.first + self._offset(block, scale, 100, middle) for block in blocks]
+        indices = [block.first + self._offset(block, scale, 210, middle) for block in blocks]
         for block, index in zip(blocks, indices, strict=True):
             wanted = pattern(index + np.arange(block.length), len(block.stream.channels)) * scale + middle
             np.testing.assert_allclose(block.physical, wanted, rtol=1e-6, atol=tolerance)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from firmware_interface.codecs import Codec
+from firmware_interface.codecs.bangle import Bangle
 from firmware_interface.codecs.bitalino import BITalino
 from firmware_interface.codecs.ganglion import Ganglion
 from firmware_interface.codecs.gforce import GForce
@@ -33,6 +34,7 @@ FAMILIES: tuple[type[Codec], ...] = (
     WitMotion,
     GForce,
     BITalino,
+    Bangle,
     Thingy52,
     XsensDot,
 )
