@@ -219,7 +219,7 @@ class _Track:
             return self._place(packet, *self._position(packet, arrival_ns), arrival_ns)
         self._cadence.hold(packet, packet.counts.shape[1], packet.index, arrival_ns)
         out: list[SampleBlock | Gap] = []
-        while placed := self._cadence.release(self._rate):
+        while placed := self._cadence.release(self._rate, self._shift):
             if placed.step is Step.RESTART:
                 self._reason, self._broken_off = self._broken_off, None
             self._exact, self._lead, self._sure = False, placed.lead, placed.sure

@@ -217,8 +217,9 @@ class Cadence(Generic[_T]):
         self._next += length
         self._step = Step.FORWARD
 
-    def release(self, line: DeviceClock) -> Placed[_T] | None:
-        """The next packet that can be placed, if any. Its time is to be fed to `line` before the one after it."""
+    def release(self, line: DeviceClock, shift: int) -> Placed[_T] | None:
+        """The next packet that can be placed, if any. Its time is to be fed to `line`, at its position less its lead
+        and with `shift` added, before the one after it is asked for."""
         if not self._held:
             return None
         due, over = self._held[0], self._step is Step.RESTART
@@ -227,7 +228,7 @@ class Cadence(Generic[_T]):
             self._missing = self._lead = 0
             self._began_ns = due.arrival_ns
         else:
-            lag_ns, ended = self._lag_ns(line)
+            lag_ns, ended = self._lag_ns(line, shift + self._missing)
             if not ended and not over and self._held[-1].arrival_ns < due.arrival_ns + _HOLD_NS:
                 return None
             lost = self._lost(due, lag_ns)
@@ -237,13 +238,13 @@ class Cadence(Generic[_T]):
         position = due.first + self._missing + self._lead
         return Placed(due.item, due.step, position, self._lead, not lost, due.arrival_ns)
 
-    def _lag_ns(self, line: DeviceClock) -> tuple[float, bool]:
+    def _lag_ns(self, line: DeviceClock, shift: int) -> tuple[float, bool]:
         """How late the most punctual packet is; and whether a new beginning follows."""
         least = float("inf")
         for held in self._held:
             if held.step is Step.RESTART:
                 return least, True
-            expected_ns = line.at(held.first + self._missing + held.length - 1)
+            expected_ns = line.at(held.first + shift + held.length - 1)
             least = min(least, held.arrival_ns - expected_ns)
         return least, False
 

@@ -107,12 +107,12 @@ class Heard:
         assert 0 <= unheard <= 0.06 * self.device.sent[stream] + 200  # before the first that came, after the last
         return gaps
 
-    def assert_estimate(self, stream, scale, tolerance, time_ms, *, middle=0.0):
+    def assert_estimate(self, stream, scale, tolerance, time_ms, *, middle=0.0, reach=100):
         """Each sample once, in order, right in value; what is missing said to be an estimate, and within 1 % of
         what was sent; of the times 19 of 20 true. Returns the gaps."""
         items = self.of(stream)
         blocks = [item for item in items if isinstance(item, SampleBlock)]
-        indices = [block.first + self._offset(block, scale, 210, middle) for block in blocks]
+        indices = [block.first + self._offset(block, scale, reach, middle) for block in blocks]
         for block, index in zip(blocks, indices, strict=True):
             wanted = pattern(index + np.arange(block.length), len(block.stream.channels)) * scale + middle
             np.testing.assert_allclose(block.physical, wanted, rtol=1e-6, atol=tolerance)

@@ -126,7 +126,7 @@ def test_any_payload_gives_values_or_a_packet_error(payloads):
 @pytest.mark.parametrize(("flaws", "cutting"), [(PERFECT, True), (LOSSY, False)], ids=["whole", "lossy"])
 async def test_twenty_seconds(flaws, cutting):
     heard = await listen(EmulatedBITalino(body(), flaws, 1, cutting=cutting), BITalino, 20)
-    gaps = heard.assert_estimate("emg", STEP_UV, 0.51 * SCALE_UV, 50 if cutting else 10)
+    gaps = heard.assert_estimate("emg", STEP_UV, 0.51 * SCALE_UV, 50 if cutting else 10, reach=400)
     assert bool(gaps) == bool(flaws.loss)
 
 
@@ -135,7 +135,7 @@ async def test_twenty_seconds(flaws, cutting):
 @pytest.mark.parametrize("flaws", [PERFECT, LOSSY], ids=["whole", "lossy"])
 async def test_ten_minutes(flaws):
     heard = await listen(EmulatedBITalino(body(), flaws, 2), BITalino, 600)
-    heard.assert_estimate("emg", STEP_UV, 0.51 * SCALE_UV, 16)
+    heard.assert_estimate("emg", STEP_UV, 0.51 * SCALE_UV, 16, reach=400)
 
 
 def test_without_a_rate_it_stays_idle():

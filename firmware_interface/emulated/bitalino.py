@@ -68,6 +68,6 @@ class EmulatedBITalino(EmulatedDevice):
         if not self._full:
             return ((FRAMES, payload),)
         self._waiting += payload
-        ready = [self._waiting[: self._full]] if len(self._waiting) >= self._full else []
-        self._waiting = self._waiting[self._full * len(ready) :]
-        return [(FRAMES, each) for each in ready]
+        whole = len(self._waiting) // self._full * self._full
+        ready, self._waiting = self._waiting[:whole], self._waiting[whole:]
+        return [(FRAMES, ready[at : at + self._full]) for at in range(0, whole, self._full)]
