@@ -218,8 +218,8 @@ class Cadence(Generic[_T]):
         self._step = Step.FORWARD
 
     def release(self, line: DeviceClock, shift: int) -> Placed[_T] | None:
-        """The next packet that can be placed, if any. Its time is to be fed to `line`, at its position less its lead
-        and with `shift` added, before the one after it is asked for."""
+        """The next packet that can be placed, if any. Its time is to be fed to `line`, at its position less its
+        lead and with `shift` added, before the one after it is asked for."""
         if not self._held:
             return None
         due, over = self._held[0], self._step is Step.RESTART

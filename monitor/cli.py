@@ -27,8 +27,9 @@ from rich.console import Console
 import monitor
 from firmware_interface.ble import Radio, Sighting
 from firmware_interface.capture import SUFFIX, Writer
-from firmware_interface.codecs import Device
+from firmware_interface.codecs import Codec, Device
 from firmware_interface.codecs.families import FAMILIES
+from firmware_interface.descriptions import families
 from firmware_interface.emulated.arm import Arm, ArmSettings
 from firmware_interface.emulated.wearable import Wearable, WearableSettings
 from firmware_interface.errors import Fault, RadioError
@@ -191,9 +192,12 @@ def scan(
     seconds: Annotated[float, typer.Option("--for", min=1.0, help="How long to listen.")] = 8.0,
     everything: Annotated[bool, typer.Option("--all", help="Also devices that are not supported.")] = False,
     json_lines: Json = False,
+    config_file: ConfigFile = None,
 ) -> None:
     """Name the wearables in reach, and what they measure."""
-    _print_survey(asyncio.run(_survey(Radio(FAMILIES), seconds)), everything=everything, json_lines=json_lines)
+    known = families(config.load(config_file).description_folder)
+    surveyed = asyncio.run(_survey(Radio(known), seconds))
+    _print_survey(surveyed, known, everything=everything, json_lines=json_lines)
 
 
 Surveyed = tuple[Sighting, Device | str | None]
@@ -214,7 +218,9 @@ async def _survey(radio: Radio, seconds: float) -> list[Surveyed]:
     return surveyed
 
 
-def _print_survey(surveyed: Iterable[Surveyed], *, everything: bool, json_lines: bool) -> None:
+def _print_survey(
+    surveyed: Iterable[Surveyed], known: Sequence[type[Codec]] = FAMILIES, *, everything: bool, json_lines: bool
+) -> None:
     shown = [(sighting, said) for sighting, said in surveyed if everything or sighting.codec]
     if json_lines:
         for sighting, said in shown:
@@ -234,7 +240,7 @@ def _print_survey(surveyed: Iterable[Surveyed], *, everything: bool, json_lines:
         _print_table(("address", "name", "signal", "family", "streams"), rows)
     ours = [sighting for sighting, _ in shown if sighting.codec]
     silent = {sighting.codec for sighting, said in shown if sighting.codec and not isinstance(said, Device)}
-    for family in FAMILIES:
+    for family in known:
         if family in silent or not ours:
             _note(f"{family.FAMILY}: {family.ADVICE}")
     if ours:
@@ -564,7 +570,7 @@ def doctor(config_file: ConfigFile = None, data: DataDir = None, json_lines: Jso
     settings = config.load(config_file)
     wrong = False
     trials = {sink.name: partial(_trial, sink, settings.node) for sink in _sinks(settings)}
-    for check in checks(data or settings.data_dir, FAMILIES, trials):
+    for check in checks(data or settings.data_dir, families(settings.description_folder), trials):
         wrong |= bool(check.remedy)
         if json_lines:
             _print(lines.as_json({"type": "check", "ok": not check.remedy, **asdict(check)}))
@@ -765,7 +771,7 @@ class _Ending:
 @asynccontextmanager
 async def _wearables(settings: config.Settings) -> AsyncIterator[tuple[Radio, list[Subject]]]:
     """This computer's adapter, and who is to be followed on it."""
-    radio = Radio(FAMILIES)
+    radio = Radio(families(settings.description_folder))
     yield radio, await _subjects(radio, settings)
 
 

@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 
 from firmware_interface.ble import Connected, LinkItem, Lost, Overflow, Radio
 from firmware_interface.capture import Anchored, Ended, Entry, Introduced, What, Writer
+from firmware_interface.codecs.families import family_as_kept
 from firmware_interface.decoder import Decoder, Reception
 from firmware_interface.errors import Fault
 from firmware_interface.samples import Gap, GapReason, Notification, SampleBlock, Status, Stream
@@ -422,7 +423,7 @@ class Watch:
     def _introduced(self, item: Connected, *, anew: bool) -> Introduced:
         return Introduced(
             address=item.address,
-            family=item.codec.FAMILY,
+            family=family_as_kept(item.codec),
             answers=item.answers,
             advertised=item.advertised,
             name=self._name,

@@ -188,12 +188,20 @@ class Settings(_Section):
     """Whether this computer may not fall asleep for idleness while it watches."""
     devices: Annotated[tuple[Device, ...], Field(strict=False), AfterValidator(_distinct)] = ()
     """The wearables to listen to."""
+    descriptions: Annotated[Path, Field(strict=False), AfterValidator(_expanded)] | None = None
+    """Folder of devices that are described; by default "devices" beside `default_path()`, where there is one."""
     raw: Raw = Raw()
     """How much of the raw signal is kept."""
     influxdb: Annotated[tuple[InfluxDB, ...], Field(strict=False)] = ()
     """Where everything but the raw signal is sent, too."""
     detection: Annotated[DetectorSettings, GetPydanticSchema(_detection_schema)] = DetectorSettings()
     """What counts as a twitch."""
+
+    @property
+    def description_folder(self) -> Path | None:
+        """Where devices are described, if anywhere."""
+        folder = default_path().parent / "devices"
+        return self.descriptions or (folder if folder.is_dir() else None)
 
 
 def default_path() -> Path:

@@ -1,4 +1,7 @@
-"""All families that are read. A new one is a module beside this one, and a line here."""
+"""All families that are read. A new one is a module beside this one, and a line here.
+
+A described one (`described.py`) is known by its description, which goes along where others go by their name.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import Collection
 from firmware_interface.codecs import Codec
 from firmware_interface.codecs.bangle import Bangle
 from firmware_interface.codecs.bitalino import BITalino
+from firmware_interface.codecs.described import Described, described
 from firmware_interface.codecs.ganglion import Ganglion
 from firmware_interface.codecs.gforce import GForce
 from firmware_interface.codecs.metamotion import MetaMotion
@@ -43,3 +47,13 @@ FAMILIES: tuple[type[Codec], ...] = (
 def recognise(services: Collection[str], name: str | None) -> type[Codec] | None:
     """The family of whatever advertises these services and this name; the first that says so."""
     return next((family for family in FAMILIES if family.recognises(services, name)), None)
+
+
+def family_as_kept(codec: Codec) -> str:
+    """What tells the family again, for whoever keeps what a device said: its name, or its description."""
+    return codec.SOURCE if isinstance(codec, Described) else codec.FAMILY
+
+
+def family_kept_as(text: str) -> type[Codec]:
+    """The inverse. Raises KeyError where there is no such family."""
+    return described(text) if "\n" in text else {family.FAMILY: family for family in FAMILIES}[text]
