@@ -120,7 +120,8 @@ class Device(_Section):
     """A wearable to listen to."""
 
     address: Text
-    """As `fasciwatch scan` shows it: a MAC address, on macOS a UUID; or the name, the same everywhere."""
+    """As `fasciwatch scan` shows it: a MAC address, on macOS a UUID; or the name, the same everywhere. Or
+    lsl:STREAM or brainflow:BOARD: what another program drives."""
     name: Annotated[str, AfterValidator(_topic_level)] | None = None
     """What to call it; by default as it calls itself."""
     sites: Mapping[str, Text] = Field(default_factory=dict)

@@ -20,6 +20,7 @@ from firmware_interface.codecs.myo import Myo
 from firmware_interface.codecs.npg_lite import NpgLite
 from firmware_interface.codecs.open_profile import OpenProfile
 from firmware_interface.codecs.polar import Polar
+from firmware_interface.codecs.relayed import Relayed
 from firmware_interface.codecs.thingy52 import Thingy52
 from firmware_interface.codecs.umyo import UMyo
 from firmware_interface.codecs.witmotion import WitMotion
@@ -56,4 +57,7 @@ def family_as_kept(codec: Codec) -> str:
 
 def family_kept_as(text: str) -> type[Codec]:
     """The inverse. Raises KeyError where there is no such family."""
-    return described(text) if "\n" in text else {family.FAMILY: family for family in FAMILIES}[text]
+    if "\n" in text:
+        return described(text)
+    known: tuple[type[Codec], ...] = (*FAMILIES, Relayed)
+    return {family.FAMILY: family for family in known}[text]
