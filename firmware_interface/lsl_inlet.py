@@ -5,7 +5,7 @@ Rules:
 * The address is `lsl:` and the name of a stream. Its type says what it is (EMG, ECG, ACC; EEG is read as EMG),
   and its channels' units what they are in; where they differ or none is known, counts.
 * Times are the sender's, corrected to the clock of this computer by LSL.
-* LSL repeats what a network loses for as long as the sender keeps it. What is lost beyond shows as a leap of times.
+* LSL repeats what a network loses for as long as the sender keeps it. What is lost beyond shows as a leap.
 """
 
 from __future__ import annotations

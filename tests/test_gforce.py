@@ -69,7 +69,13 @@ def test_after_a_part_is_lost_the_next_whole_is_read():
 
 @pytest.mark.parametrize(
     ("data", "words"),
-    [("", "no bytes"), ("ff", "without a number"), ("08" + "00" * 15, "15 bytes"), ("08", "0 bytes")],
+    [
+        ("", "no bytes"),
+        ("ff", "without a number"),
+        ("08" + "00" * 15, "15 bytes"),
+        ("08", "0 bytes"),
+        ("0d", "kind 13"),
+    ],
 )
 def test_malformed_packets_say_why(data, words):
     with pytest.raises(PacketError, match=words):
@@ -77,7 +83,7 @@ def test_malformed_packets_say_why(data, words):
 
 
 def test_other_kinds_and_answers_give_nothing():
-    assert feed(GForce(""), bytes(13)) == ()
+    assert feed(GForce(""), b"\1" + bytes(12)) == ()
     assert GForce("").decode(Notification(COMMAND, b"\0\x4f", 0)) == ()
 
 

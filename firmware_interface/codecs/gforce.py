@@ -40,6 +40,8 @@ FINE, COARSE = bytes.fromhex("3ff401ff00800c"), bytes.fromhex("3ff401ff008008")
 """500 Hz, all eight channels, 128 bytes a packet; 12 and 8 bits."""
 ON, OFF = bytes.fromhex("4f80000000"), bytes.fromhex("4f00000000")
 _EMG, _PART = 0x08, 0xFF
+_KINDS = range(0x01, 0x0D)
+"""Acceleration to log."""
 _BYTES = 128
 
 
@@ -96,6 +98,8 @@ class GForce:
         whole, began_ns = data, notification.arrival_ns
         if data[0] == _PART:
             whole, began_ns = self._together(data, notification.arrival_ns), self._began_ns
+        if whole and whole[0] not in _KINDS:
+            raise PacketError(f"data of kind {whole[0]}, which this program does not know")
         if not whole or whole[0] != _EMG:
             return ()
         row = CHANNELS * self._dtype.itemsize
