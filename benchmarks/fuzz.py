@@ -53,11 +53,10 @@ ENDLESS = {
     "Movesense": (movesense.NOTIFICATION, "021000000000", "0000803f" * 9),
     "NPG Lite": (npg_lite.DATA, "", "00000000000000"),
     "WitMotion": (witmotion.NOTIFICATION, "", "5561" + "00" * 18),
-    "WitMotion, no frame": (witmotion.NOTIFICATION, "", "55"),
     "gForce": (gforce.NOTIFICATION, "08", "0001" * 8),
     "gForce, in parts": (gforce.NOTIFICATION, "ff01", "00"),
     "BITalino": (bitalino.FRAMES, "", "".join(f"00208000080{n}" for n in "00")),
-    "Bangle.js": (bangle.SEND, "", "fa5cff"),
+    "Bangle.js": (bangle.SEND, "", "fa5c01"),
     "described": ("0000ff01-0000-1000-8000-00805f9b34fb", "a50000", "0102" * 2),
 }
 """Characteristic, beginning and what may follow it any number of times."""

@@ -118,7 +118,7 @@ def test_round_trip(fine, data):
     counts = data.draw(arrays(dtype, (8, data.draw(st.integers(1, 16))), elements=st.integers(0, top)))
     codec = GForce("", fine=fine)
     _, payload = codec.encode(Packet("emg", counts))
-    for part in in_parts(payload, data.draw(st.integers(3, 300))):
+    for part in in_parts(payload, data.draw(st.integers(4, 300))):
         read = feed(codec, part)
     np.testing.assert_array_equal(read[0].counts, counts)
 
