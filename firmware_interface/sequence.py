@@ -12,6 +12,7 @@ Rules: pure; a position never decreases, except for a late or repeated packet, w
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -240,11 +241,12 @@ class Cadence(Generic[_T]):
 
     def _lag_ns(self, line: DeviceClock, shift: int) -> tuple[float, bool]:
         """How late the most punctual packet is; and whether a new beginning follows."""
-        least = float("inf")
+        least, origin = math.inf, self._held[0].first
+        origin_ns, tick_ns = line.at(origin + shift), line.tick_ns
         for held in self._held:
             if held.step is Step.RESTART:
                 return least, True
-            expected_ns = line.at(held.first + shift + held.length - 1)
+            expected_ns = origin_ns + (held.first + held.length - 1 - origin) * tick_ns
             least = min(least, held.arrival_ns - expected_ns)
         return least, False
 
