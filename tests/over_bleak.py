@@ -126,6 +126,7 @@ class Heard:
         true_ns = np.array([self.device.time_ns(stream, index) for index in indices])
         errors_ms = np.abs([b.start_ns - UTC_NS for b in blocks] - true_ns) * 1e-6
         settled = true_ns > self.settled_ns
+        assert settled.any(), f"times hold after {_SETTLED} notifications: listen for longer"
         assert np.quantile(errors_ms[settled], 0.95) < time_ms, np.quantile(
             errors_ms[settled], [0.5, 0.9, 0.95, 1]
         )

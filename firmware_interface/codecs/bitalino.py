@@ -101,9 +101,10 @@ class BITalino:
             self._cut = data
             return ()
         for skipped in range(2 * FRAME):  # something was lost between two that were cut
-            frames = [data[at : at + FRAME] for at in range(skipped, len(data) - FRAME + 1, FRAME)]
-            if frames and _in_order(frames):
-                self._cut = data[skipped + FRAME * len(frames) :]
+            begins = range(skipped, len(data) - FRAME + 1, FRAME)
+            if begins and _in_order(data, begins):
+                frames = [data[at : at + FRAME] for at in begins]
+                self._cut = data[begins[-1] + FRAME :]
                 numbers = np.array([int.from_bytes(frame, "little") for frame in frames])
                 counts = np.stack([numbers >> shift & 1023 for shift in _SHIFTS]) - MIDDLE
                 return (Packet("emg", counts.astype(np.int16), index=frames[0][-1] >> 4),)
@@ -116,10 +117,13 @@ class BITalino:
         return FRAMES, b"".join(_frames(item.counts, item.index or 0))
 
 
-def _in_order(frames: list[bytes]) -> bool:
-    """Whether each is sound and follows the one before."""
-    first = frames[0][-1] >> 4
-    return all(frame[-1] == _sealed(frame[:-1], (first + n) % MODULUS) for n, frame in enumerate(frames))
+def _in_order(data: bytes, begins: range) -> bool:
+    """Whether each frame is sound and follows the one before."""
+    first = data[begins[0] + FRAME - 1] >> 4
+    return all(
+        data[at + FRAME - 1] == _sealed(data[at : at + FRAME - 1], (first + n) % MODULUS)
+        for n, at in enumerate(begins)
+    )
 
 
 def _frames(counts: Counts, index: int) -> Iterator[bytes]:
