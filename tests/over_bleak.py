@@ -86,7 +86,7 @@ class Heard:
         """Each sample once, in order, right in value, or reported missing; the times true. Returns the gaps."""
         items = self.of(stream)
         blocks = [item for item in items if isinstance(item, SampleBlock)]
-        offset = self._offset(blocks[0], scale)
+        offset = self.offset(blocks[0], scale)
         position, received = blocks[0].first, 0
         for item in items:
             if isinstance(item, Gap):
@@ -112,7 +112,7 @@ class Heard:
         what was sent; of the times 19 of 20 true. Returns the gaps."""
         items = self.of(stream)
         blocks = [item for item in items if isinstance(item, SampleBlock)]
-        indices = [block.first + self._offset(block, scale, reach, middle) for block in blocks]
+        indices = [block.first + self.offset(block, scale, reach, middle) for block in blocks]
         for block, index in zip(blocks, indices, strict=True):
             wanted = pattern(index + np.arange(block.length), len(block.stream.channels)) * scale + middle
             np.testing.assert_allclose(block.physical, wanted, rtol=1e-6, atol=tolerance)
@@ -132,7 +132,7 @@ class Heard:
         )
         return gaps
 
-    def _offset(self, block, scale, reach=400, middle=0.0):
+    def offset(self, block, scale, reach=400, middle=0.0):
         """The device's index less ours: times tell it roughly, values exactly."""
         true_hz = self.device._channels[block.stream.name]._rate_hz
         about = round((block.start_ns - UTC_NS) * 1e-9 * true_hz)
