@@ -1,8 +1,8 @@
 """How well each family's samples are accounted for: `python -m benchmarks.accounting [MINUTES]`, ten by default.
 
-Each emulated device is talked to as over a radio, but without one, at 0 and 3 % loss, with waits of up to 30 ms and
-a clock 200 ppm off. Said of each stream: samples sent, lost, said to be missing, and by how much times are off once
-250 notifications came: of the half and of 19 in 20.
+Each emulated device is talked to as over a radio, but without one, at 0 and 3 % loss, with waits of up to 30 ms
+and a clock 200 ppm off. Said of each stream: samples sent, lost, said to be missing, and by how much times are off
+once 250 notifications came: of the half and of 19 in 20.
 """
 
 import sys
