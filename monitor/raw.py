@@ -420,11 +420,39 @@ class Window(NamedTuple):
     """Blocks, and files, that could not be read."""
 
 
-class RawArchive:
-    """A reader of the raw signal, also while it is written. Each call opens and closes what it reads."""
+class Holding(NamedTuple):
+    """That some of a stream was kept."""
 
-    def __init__(self, folder: Path) -> None:
+    device_id: int
+    stream: Stream
+    start_ns: int
+    """Of its first sample."""
+    end_ns: int
+
+
+class RawArchive:
+    """A reader of the raw signal, also while it is written. Each call opens and closes what it reads.
+
+    Args:
+        folder: the data folder.
+        day: the file of one day, wherever it is, instead.
+    """
+
+    def __init__(self, folder: Path, day: Path | None = None) -> None:
         self._folder = folder / FOLDER
+        self._day = day
+
+    def holdings(self) -> list[Holding]:
+        """What was kept: a row for each stream of each device, in the order of their beginning."""
+        held: dict[tuple[int, str], tuple[int, int]] = {}
+        for path in self.days():
+            with explained(path), closing(connect_to_read(path)) as connection:
+                rows = connection.execute(_SELECT_HOLDINGS).fetchall() if _is_begun(connection) else []
+            for device, stream, start_ns, end_ns in rows:
+                first, last = held.get((device, stream), (start_ns, end_ns))
+                held[device, stream] = min(first, start_ns), max(last, end_ns)
+        rows = [Holding(device, _load(stream), *ends) for (device, stream), ends in held.items()]
+        return sorted(rows, key=lambda row: (row.start_ns, row.device_id, row.stream.name))
 
     def window(self, device_id: int, stream: str, since_ns: int, until_ns: int) -> Window:
         """The blocks of a stream of which any part is in the range, `since_ns` inclusive to `until_ns` exclusive.
@@ -452,7 +480,7 @@ class RawArchive:
 
     def days(self) -> list[Path]:
         """The files, oldest first."""
-        return day_files(self._folder)
+        return [self._day] if self._day else day_files(self._folder)
 
     def size_bytes(self) -> int:
         """Of all days."""
@@ -535,6 +563,11 @@ _INSERT = """
 
 _DELETE_OLDEST = """
     DELETE FROM block WHERE rowid IN (SELECT rowid FROM block WHERE start_ns < ? ORDER BY start_ns LIMIT 1000)
+"""
+
+_SELECT_HOLDINGS = """
+    SELECT device, stream, min(start_ns), max(end_ns) FROM block JOIN stream ON stream.id = stream_id
+    GROUP BY stream_id
 """
 
 _SELECT_WINDOW = """
