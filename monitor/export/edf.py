@@ -150,8 +150,8 @@ def _device(
     count = 0
     with ExitStack() as resources:
         file: _File | None = None
-        at_ns: int | None = source.since_ns
-        while (at_ns := source.raw.following(device.id, at_ns or 0)) is not None and at_ns < source.until_ns:
+        told_ns = until_ns = source.since_ns
+        while (at_ns := source.raw.following(device.id, until_ns)) is not None and at_ns < source.until_ns:
             until_ns = min(at_ns + _WINDOW_NS, source.until_ns)
             for block in _blocks(source, device.id, current, at_ns, until_ns):
                 if block.stream not in streams:
@@ -169,11 +169,11 @@ def _device(
                     count += 1
                 file.take(block)
             if file is not None:
-                for text, start_ns, duration_s, channel in _said(source, device, at_ns, until_ns):
+                for text, start_ns, duration_s, channel in _said(source, device, told_ns, until_ns):
                     file.note(text, start_ns, duration_s, channel)
-                file.advance(until_ns)
+                file.advance()
                 heard((until_ns - source.since_ns) * 1e-9)
-            at_ns = until_ns
+            told_ns = until_ns
         if file is not None:
             written = file.close()
             resources.close()
@@ -363,9 +363,10 @@ class _File:
             self._notes.append((text, onset_s, duration_s))
             self._pending.append(self._tal(onset_s, text, duration_s))
 
-    def advance(self, until_ns: int) -> None:
-        """Write what is whole; a stream that stays behind the time is missing."""
-        behind_s = (until_ns - self._start_ns) * 1e-9 - _LAG_S
+    def advance(self) -> None:
+        """Write what is whole; a stream that stays behind the others is missing."""
+        latest_ns = max(strip.received_ns for strip in self._strips.values())
+        behind_s = (latest_ns - self._start_ns) * 1e-9 - _LAG_S
         for strip in self._strips.values():
             strip.fill(int(behind_s * strip.stream.rate_hz))
         self._write(min(strip.waiting // self._samples(strip) for strip in self._strips.values()))
