@@ -2,10 +2,11 @@
 
     python -m benchmarks.cohort [--cohorts 500] [--people 40] [--days 14] [--json FILE]
 
-Each cohort is people from `monitor.simulate.cohort` (levels log-normal, responses normal, habits, AR(1) days, overdispersed
-counts), each put through the regression of a person's own report, then pooled. Null: a rate ratio of 1 that differs
-between people by .15, and tea, which does nothing to anyone. Planned: the rate ratio that `simulate power` promises
-to find with .80. Rates of groups are of people with log-normal levels (sd .5) and 50 to 150 analysable hours.
+Each cohort is people from `monitor.simulate.cohort` (levels log-normal, responses normal, habits, AR(1) days,
+overdispersed counts), each put through the regression of a person's own report, then pooled. Null: a rate ratio
+of 1 that differs between people by .15, and tea, which does nothing to anyone. Planned: the rate ratio that
+`simulate power` promises to find with .80. Rates of groups are of people with log-normal levels (sd .5) and 50
+to 150 analysable hours.
 """
 
 from __future__ import annotations
