@@ -101,6 +101,7 @@ def test_broken_files_are_told_and_skipped(undisturbed):
     assert rate["per_hour"] > 0
 
 
+@pytest.mark.long
 def test_a_killed_worker_changes_nothing(cohort, undisturbed, tmp_path):
     """Its task goes to another, which goes on at the mark."""
     process = begun(cohort, tmp_path)
@@ -113,6 +114,7 @@ def test_a_killed_worker_changes_nothing(cohort, undisturbed, tmp_path):
     assert tables(tmp_path) == undisturbed[0]
 
 
+@pytest.mark.long
 def test_a_killed_scheduler_is_gone_on_with(cohort, undisturbed, tmp_path):
     """The scheduler of this computer is the program itself. What was done is not done again."""
     process = begun(cohort, tmp_path)
@@ -128,6 +130,7 @@ def test_a_killed_scheduler_is_gone_on_with(cohort, undisturbed, tmp_path):
     assert before.items() <= {path: path.stat().st_mtime_ns for path in before}.items()
 
 
+@pytest.mark.long
 def test_a_bucket_is_a_place_like_any_other(cohort, undisturbed, tmp_path):
     """Read from and written to a real S3 server on loopback; one that is not there is one line."""
     server = shutil.which("moto_server")
