@@ -14,13 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.test_cli import home, say  # noqa: F401
 from tests.test_cohort_pieces import recording, tables
 
 pytest.importorskip("distributed")
 pytest.importorskip("pyarrow")
 
 PROGRAM = Path(sys.executable).with_name("fasciwatch")
-LONG_S = 110
+LONG_S = 300
 
 
 def command(folder, out, *options):
@@ -64,7 +65,7 @@ def until(condition, process=None):
 def cohort(tmp_path_factory):
     """Four people, one file that is broken, and a diary of one."""
     folder = tmp_path_factory.mktemp("people")
-    first = recording(folder / "sub-P01" / "a.edf", 80, seed=1)
+    first = recording(folder / "sub-P01" / "a.edf", 60, seed=1)
     for n in (2, 3, 4):
         path = folder / f"sub-P0{n}" / "a.edf"
         path.parent.mkdir()
@@ -102,6 +103,7 @@ def test_broken_files_are_told_and_skipped(undisturbed):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)
 def test_a_killed_worker_changes_nothing(cohort, undisturbed, tmp_path):
     """Its task goes to another, which goes on at the mark."""
     process = begun(cohort, tmp_path)
@@ -115,6 +117,7 @@ def test_a_killed_worker_changes_nothing(cohort, undisturbed, tmp_path):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)
 def test_a_killed_scheduler_is_gone_on_with(cohort, undisturbed, tmp_path):
     """The scheduler of this computer is the program itself. What was done is not done again."""
     process = begun(cohort, tmp_path)
@@ -131,6 +134,7 @@ def test_a_killed_scheduler_is_gone_on_with(cohort, undisturbed, tmp_path):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)
 def test_a_bucket_is_a_place_like_any_other(cohort, undisturbed, tmp_path):
     """Read from and written to a real S3 server on loopback; one that is not there is one line."""
     server = shutil.which("moto_server")
@@ -182,7 +186,7 @@ def _fetch(keys, prefix, folder):
     subprocess.run([sys.executable, "-c", script, prefix, str(folder)], env=os.environ | keys, check=True)
 
 
-def test_wrong_places_are_one_line(tmp_path, cohort):
+def test_wrong_places_are_one_line(home, capfd, tmp_path, cohort):  # noqa: F811
     """A folder that is not there, one without recordings, results of other settings, no scheduler."""
     (tmp_path / "empty").mkdir()
     (tmp_path / "other").mkdir()
@@ -191,8 +195,8 @@ def test_wrong_places_are_one_line(tmp_path, cohort):
         (tmp_path / "none", tmp_path / "o", (), "no such folder"),
         (tmp_path / "empty", tmp_path / "o", (), "holds no recording"),
         (cohort, tmp_path / "other", (), "other settings"),
+        (cohort, tmp_path / "o", ("--scheduler", "nonsense"), "no scheduler answers"),
     ):
-        ended = done(folder, out, *options)
-        assert ended.returncode == 1
-        assert len(ended.stderr.splitlines()) == 1
-        assert word in ended.stderr
+        code, said, err = say(capfd, "cohort", folder, "--out", out, *options)
+        assert (code, said, len(err.splitlines())) == (1, "", 1), err
+        assert word in err
