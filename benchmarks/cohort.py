@@ -1,6 +1,6 @@
 """Whether a cohort's statistics keep what they promise, on simulated people.
 
-    python -m benchmarks.cohort [--cohorts 500] [--people 40] [--days 14] [--json FILE]
+    python -m benchmarks.cohort [--cohorts 500] [--people 40] [--days 14] [--only groups power null] [--json FILE]
 
 Each cohort is people from `monitor.simulate.cohort` (levels log-normal, responses normal, habits, AR(1) days,
 overdispersed counts), each put through the regression of a person's own report, then pooled. Null: a rate ratio
@@ -126,17 +126,19 @@ def main() -> None:
     parser.add_argument("--cohorts", type=int, default=500)
     parser.add_argument("--people", type=int, default=40)
     parser.add_argument("--days", type=int, default=14)
+    parser.add_argument("--only", nargs="*", choices=["groups", "power", "null"])
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
     design = Design(chosen.people, chosen.days)
     print("| what | measured (95 %) | tests | target | met |\n|---|---|---|---|---|")
     kept: list[Figure] = []
     begun = time.process_time()
-    for figures in (
-        lambda: groups(chosen.people, 20 * chosen.cohorts),
-        lambda: power(design, chosen.cohorts),
-        lambda: null(design, chosen.cohorts),
-    ):
+    rows = {
+        "groups": lambda: groups(chosen.people, 20 * chosen.cohorts),
+        "power": lambda: power(design, chosen.cohorts),
+        "null": lambda: null(design, chosen.cohorts),
+    }
+    for figures in (rows[name] for name in chosen.only or rows):
         for each in figures():
             low, high = each.interval
             met = "yes" if each.met else "**no**"

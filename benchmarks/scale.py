@@ -66,7 +66,8 @@ def measured(place: Path, out: Path, workers: int) -> dict[str, float]:
     found, _ = members(Place(str(place)))
     settings = DetectorSettings()
     with cluster.joined(Workers(number=workers)) as client:
-        client.run(partial(__import__, "monitor.cohort.run"))  # what a worker loads once
+        for module in ("monitor.cohort.run", "pyarrow.parquet"):  # what a worker loads once
+            client.run(partial(__import__, module))
         before = sum(client.run(cpu_s).values())
         begun = time.perf_counter()
         jobs = [Job(m, Place(str(place)), Place(str(out)), settings, PIECE_S, monitor.__version__) for m in found]

@@ -22,7 +22,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -100,7 +100,7 @@ class Outcome:
     signal_s: float = 0.0
     cpu_s: float = 0.0
     writing_s: float = 0.0
-    """Of the time that passed, what tables, snapshots and marks took."""
+    """Of the CPU time, what tables, snapshots and marks took."""
     message: str = ""
     remedy: str = ""
 
@@ -392,7 +392,7 @@ class _Shelf:
 
     def keep(self, rows: Rows, mark: _Mark, state: tuple[Listener, Ledger] | None) -> _Mark:
         """Write what a piece yielded; it is done once this returns."""
-        begun_s = time.perf_counter()
+        begun_s = time.process_time()
         for (name, day), found in sorted(rows.items()):
             path = (
                 f"{name}/subject={self.job.member.subject}/day={day}/{self.job.member.id}-{mark.piece:05d}.parquet"
@@ -404,26 +404,16 @@ class _Shelf:
             snapshot = f"{self._stem}-{mark.piece:05d}.pickle"
             with self.job.out.new(snapshot) as file:
                 pickle.dump(state, file, pickle.HIGHEST_PROTOCOL)
-        marked = _Mark(
-            mark.course,
-            mark.piece,
-            mark.batches,
-            mark.reached_ns,
-            mark.complete,
-            self.job.member.version,
-            snapshot,
-        )
+        marked = replace(mark, version=self.job.member.version, snapshot=snapshot)
         self._write(marked)
         self._drop_older(mark.piece)
         self.pieces += 1
-        self.writing_s += time.perf_counter() - begun_s
+        self.writing_s += time.process_time() - begun_s
         return marked
 
     def complete(self, done: _Mark) -> None:
         """Nothing is left to do."""
-        self._write(
-            _Mark(done.course, done.piece, done.batches, done.reached_ns, True, self.job.member.version, "")
-        )
+        self._write(replace(done, complete=True, version=self.job.member.version, snapshot=""))
 
     def keep_stored(self, course: _Course, done: _Mark) -> _Mark:
         """What the store of a device had found, as it is."""
@@ -439,9 +429,8 @@ class _Shelf:
         return self.keep(rows, _Mark(course.number + 1, done.piece + 1), None)
 
     def _write(self, mark: _Mark) -> None:
-        fields = {name: getattr(mark, name) for name in _Mark.__slots__}
         with self.job.out.new(f"{self._stem}.json") as file:
-            file.write(json.dumps(fields).encode())
+            file.write(json.dumps(asdict(mark)).encode())
 
     def _drop_older(self, piece: int) -> None:
         if piece > 1:
