@@ -1,6 +1,6 @@
 """Whether a cohort's statistics keep what they promise, on simulated people.
 
-    python -m benchmarks.cohort [--cohorts 500] [--people 40] [--days 14] [--only groups power null] [--json FILE]
+    python -m benchmarks.cohort [--cohorts 500] [--people 40] [--days 14] [--only groups second power null]
 
 Each cohort is people from `monitor.simulate.cohort` (levels log-normal, responses normal, habits, AR(1) days,
 overdispersed counts), each put through the regression of a person's own report, then pooled. Null: a rate ratio
@@ -25,7 +25,7 @@ from monitor.cohort.effects import effects_of
 from monitor.cohort.meta import Pooled, pooled
 from monitor.cohort.rates import Person, rates
 from monitor.score import wilson
-from monitor.simulate.cohort import TRIGGER, Design, people_of, planned
+from monitor.simulate.cohort import TRIGGER, Design, people_of, planned, power_of
 
 FIRST_SEED = 2_000_000
 
@@ -46,6 +46,11 @@ def share(name: str, hits: int, number: int, target: str, low: float, high: floa
     """One row of the table."""
     value = hits / number
     return Figure(name, value, wilson(hits, number), number, target, low <= value <= high)
+
+
+def planned_for(name: str, hits: int, number: int, promised: float) -> Figure:
+    """The same of power."""
+    return share(name, hits, number, "within .05", promised - 0.05, promised + 0.05)
 
 
 def pooled_of(design: Design, seed: int) -> dict[str, Pooled]:
@@ -76,6 +81,38 @@ def null(design: Design, cohorts: int) -> list[Figure]:
     ]
 
 
+def second(people: int, cohorts: int) -> list[Figure]:
+    """The second stage alone: what each person knows is drawn, not estimated; thousands in a second."""
+    rng = np.random.default_rng(FIRST_SEED)
+    between, effect = 0.15, 0.09
+    false = covered = ahead = found = 0
+    promised = 0.0
+    for _ in range(cohorts):
+        errors = rng.uniform(0.07, 0.25, people)
+        chance = rng.normal(0, between, people) + rng.normal(0, 1, people) * errors
+        answer, other = pooled(chance, errors), pooled(chance + effect, errors)
+        assert answer is not None
+        assert other is not None
+        false += answer.p <= 0.05
+        covered += answer.interval95[0] <= 0 <= answer.interval95[1]
+        ahead += answer.prediction95[0] <= rng.normal(0, between) <= answer.prediction95[1]
+        found += other.p <= 0.05
+        promised += power_of(errors, between, people, effect) / cohorts
+    return [
+        share("second stage alone, type I", false, cohorts, "<= .06", 0.0, 0.06),
+        share("the same, coverage of the mean", covered, cohorts, ".93 to .97", 0.93, 0.97),
+        share("the same, the next person in the prediction interval", ahead, cohorts, "", 0.0, 1.0),
+        share(
+            f"the same, power, planned {promised:.3f}",
+            found,
+            cohorts,
+            "within .05",
+            promised - 0.05,
+            promised + 0.05,
+        ),
+    ]
+
+
 def power(design: Design, cohorts: int) -> list[Figure]:
     """What was planned, and what is found."""
     promised = planned(design, 1)
@@ -91,7 +128,7 @@ def power(design: Design, cohorts: int) -> list[Figure]:
             covered += low <= math.log(chosen.rate_ratio) <= high
     name = f"power, planned {expected:.2f} for a rate ratio of {chosen.rate_ratio:.3f}"
     return [
-        share(name, found, number, "within .05", expected - 0.05, expected + 0.05),
+        planned_for(name, found, number, expected),
         share("the same, coverage of the mean", covered, number, ".93 to .97", 0.93, 0.97),
     ]
 
@@ -126,7 +163,7 @@ def main() -> None:
     parser.add_argument("--cohorts", type=int, default=500)
     parser.add_argument("--people", type=int, default=40)
     parser.add_argument("--days", type=int, default=14)
-    parser.add_argument("--only", nargs="*", choices=["groups", "power", "null"])
+    parser.add_argument("--only", nargs="*", choices=["groups", "second", "power", "null"])
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
     design = Design(chosen.people, chosen.days)
@@ -135,6 +172,7 @@ def main() -> None:
     begun = time.process_time()
     rows = {
         "groups": lambda: groups(chosen.people, 20 * chosen.cohorts),
+        "second": lambda: second(chosen.people, 20 * chosen.cohorts),
         "power": lambda: power(design, chosen.cohorts),
         "null": lambda: null(design, chosen.cohorts),
     }

@@ -202,10 +202,11 @@ def test_a_worker_of_another_version_does_nothing(cohort, tmp_path):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("sensor", [Sensor.EMG, Sensor.ACC])
 def test_a_day_cut_by_the_hour_is_the_same_as_the_whole(sensor):
     """24 hours of each sensor; the detector is pickled and thrown away each hour."""
-    rate_hz, minutes = (250.0, 20) if sensor is Sensor.EMG else (50.0, 20)
+    rate_hz, minutes = (250.0 if sensor is Sensor.EMG else 50.0), 20
     arm = Arm(ArmSettings(channels=("calf", "FDI"), rate_hz=rate_hz, acc_rate_hz=rate_hz, visible=True), 7)
     length = round(minutes * 60 * rate_hz)
     values = arm.emg_uv(length) / 0.1 if sensor is Sensor.EMG else arm.acc_g(length) / 0.0001

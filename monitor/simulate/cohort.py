@@ -43,6 +43,8 @@ _LEVELS: Final = 0.5
 """Standard deviation of the logarithm of people's rates."""
 _PILOT: Final = 40
 """People whose errors stand for those of all."""
+_WANTED: Final = 0.8
+"""Power at which a rate ratio counts as detectable."""
 _NULL_KINDS: Final = ("caffeine", "tea")
 
 
@@ -115,30 +117,44 @@ def estimates(people: list[Simulated]) -> NDArray[np.float64]:
 
 
 def planned(design: Design, seed: int) -> Power:
-    """The power that the errors of a pilot promise.
-
-    Half of all people may be about as well known as the median, and the rest worse: each error counts by itself.
-    """
+    """The power that the errors of a pilot promise."""
     pilot = Design(_PILOT, design.days, design.rate_ratio, design.between, design.per_hour, design.group_ratio)
     found = estimates(people_of(pilot, seed))
     if not len(found):
         return Power(0.0, math.inf, math.inf, math.inf)
     errors = found[:, 1]
     known = design.people * len(found) / _PILOT
-    information = known * float((1 / (errors**2 + design.between**2)).mean())
-    error = 1 / math.sqrt(information)
-    degrees = max(known - 1, 1.0)
-    t = float(stdtrit(degrees, 0.975))
-
-    def power(ratio: float) -> float:
-        away = abs(math.log(ratio)) / error
-        return float(1 - nctdtr(degrees, away, t) + nctdtr(degrees, away, -t))
-
     low, high = 1.0, 10.0
     for _ in range(60):
         middle = math.sqrt(low * high)
-        low, high = (middle, high) if power(middle) < 0.8 else (low, middle)
-    return Power(power(design.rate_ratio), error, float(np.median(errors)), high)
+        enough = power_of(errors, design.between, known, math.log(middle)) >= _WANTED
+        low, high = (low, middle) if enough else (middle, high)
+    return Power(
+        power_of(errors, design.between, known, math.log(design.rate_ratio)),
+        _mean_error(errors, design.between, known),
+        float(np.median(errors)),
+        high,
+    )
+
+
+def power_of(errors: NDArray[np.float64], between: float, people: float, effect: float) -> float:
+    """Chance of p <= .05.
+
+    Args:
+        errors: standard errors of people like them.
+        between: standard deviation between people.
+        people: how many.
+        effect: logarithm of the rate ratio.
+    """
+    degrees = max(people - 1, 1.0)
+    t = float(stdtrit(degrees, 0.975))
+    away = abs(effect) / _mean_error(errors, between, people)
+    return float(1 - nctdtr(degrees, away, t) + nctdtr(degrees, away, -t))
+
+
+def _mean_error(errors: NDArray[np.float64], between: float, people: float) -> float:
+    """Standard error of the mean of all; each person counts by their own."""
+    return 1 / math.sqrt(people * float((1 / (errors**2 + between**2)).mean()))
 
 
 def write(
