@@ -610,13 +610,9 @@ def doctor(config_file: ConfigFile = None, data: DataDir = None, json_lines: Jso
     settings = config.load(config_file)
     wrong = False
     trials = {sink.name: partial(_trial, sink, settings.node) for sink in _sinks(settings)}
-<<<<<<< HEAD
     if settings.mqtt:
         trials[f"mqtt {settings.mqtt.host}"] = partial(_tried_mqtt, settings.mqtt, settings.node)
-    for check in checks(data or settings.data_dir, FAMILIES, trials):
-=======
     for check in checks(data or settings.data_dir, families(settings.description_folder), trials):
->>>>>>> families
         wrong |= bool(check.remedy)
         if json_lines:
             _print(lines.as_json({"type": "check", "ok": not check.remedy, **asdict(check)}))
