@@ -34,7 +34,20 @@ from firmware_interface.emulated.arm import Arm, ArmSettings
 from firmware_interface.emulated.wearable import Wearable, WearableSettings
 from firmware_interface.errors import Fault, RadioError
 from firmware_interface.samples import Gap, GapReason, SampleBlock, Sensor, Status, Unit
-from monitor import cli_alerts, cli_diary, cli_experiment, cli_report, config, lines, service
+from monitor import (
+    cli_alerts,
+    cli_cohort,
+    cli_diary,
+    cli_experiment,
+    cli_export,
+    cli_report,
+    cli_simulate,
+    cli_study,
+    config,
+    lines,
+    service,
+    study,
+)
 from monitor.alerts.alarms import Alarms
 from monitor.backup import backed_up, restored
 from monitor.clock import HostClock
@@ -53,7 +66,7 @@ from monitor.detection.events import Context, Twitch
 from monitor.diary import read_diary
 from monitor.diary import triggers as triggers_of
 from monitor.doctor import checks, is_alive
-from monitor.live import Lines, Screen, View
+from monitor.live import Lines, LinesWithoutCounts, Screen, View
 from monitor.outbox import Delivery, Outbox
 from monitor.raw import Raw
 from monitor.reception import Heard, by_minute
@@ -69,7 +82,9 @@ from monitor.terminal import demo_folder as _demo_folder
 from monitor.terminal import note as _note
 from monitor.terminal import open_ended as _open_ended
 from monitor.terminal import print_table as _print_table
+from monitor.terminal import progress as _progress
 from monitor.terminal import readable as _readable
+from monitor.terminal import revealed as _revealed
 from monitor.terminal import say as _print
 from monitor.terminal import since_ns as _since_ns
 from monitor.terminal import zone as _zone
@@ -342,7 +357,9 @@ def _contact(status: Status) -> str:
 
 @app.command()
 def replay(
-    file: Annotated[Path, typer.Argument(help="EDF, BDF, XDF, CSV or a capture.", show_default=False)],
+    file: Annotated[
+        Path, typer.Argument(help="EDF, BDF, XDF, CSV, a capture or raw day file.", show_default=False)
+    ],
     unit: Annotated[Unit | None, typer.Option(help="Unit of the numbers, instead of what the file says.")] = None,
     sensor: Annotated[
         Sensor | None, typer.Option(help="What was measured, instead of what the file says.")
@@ -352,7 +369,9 @@ def replay(
 ) -> None:
     """Run a recording through the same detector as live data."""
     settings = config.load(config_file)
-    result = replayed(read(file, unit=unit, sensor=sensor), settings.detection)
+    recording = read(file, unit=unit, sensor=sensor)
+    with _progress(f"{file.name}, {lines.length(recording.duration_s)}", recording.duration_s) as heard:
+        result = replayed(recording, settings.detection, heard)
     for note in result.notes:
         _note(note)
     if json_lines:
@@ -446,7 +465,7 @@ def correlate(
     """Relate twitches to logged triggers, or say why not."""
     now_ns = time.time_ns()
     zone = _zone(timezone)
-    folder = _readable(config_file, data) if tallies is None or triggers is None else Path()
+    folder = _revealed(config_file, data) if tallies is None or triggers is None else Path()
     refused: list[tuple[str, Refusal]] = []
     logged: list[Trigger]
     if tallies is None:
@@ -480,7 +499,7 @@ def events(
     """List stored twitches; with --json, contexts and gaps too."""
     now_ns = time.time_ns()
     since_ns = _since_ns(since, now_ns)
-    with Archive.open(_readable(config_file, data)) as archive:
+    with Archive.open(_revealed(config_file, data)) as archive:
         names = {known.id: known.device.name for known in archive.devices()}
         twitches = archive.twitches(since_ns, now_ns, limit=limit)
         if len(twitches) == limit:
@@ -519,7 +538,7 @@ def status(
     """Say what is being watched, and what the last hours held."""
     now_ns = time.time_ns()
     since_ns = _since_ns(since, now_ns)
-    with Archive.open(_readable(config_file, data)) as archive:
+    with Archive.open(_revealed(config_file, data)) as archive:
         summary = archive.summary(since_ns, now_ns)
         gaps = archive.gaps(since_ns, now_ns)
         troubles = archive.troubles()
@@ -627,6 +646,10 @@ def service_remove() -> None:
 app.command()(cli_diary.felt)
 app.command()(cli_report.report)
 app.command()(cli_report.redflags)
+app.command()(cli_cohort.cohort)
+app.add_typer(cli_export.app, name="export", help="Write what is stored as files that others read.")
+app.add_typer(cli_simulate.app, name="simulate", help="People who do not exist, to plan a study with.")
+app.add_typer(cli_study.app, name="study", help="Take part in a study under a pseudonym.")
 app.add_typer(cli_alerts.app, name="alerts", help="What you should know now, and your answer to it.")
 app.add_typer(cli_diary.app, name="trigger", help="Log what may have to do with twitching.")
 app.add_typer(cli_experiment.app, name="experiment", help="An experiment on yourself, with days drawn by lot.")
@@ -648,6 +671,7 @@ def _collect(
     capture: Writer | None = None,
 ) -> None:
     """Collect from `source` into `folder`, and `capture`, until a signal or the end of `duration_s`."""
+    study.allow(folder, settings.detection)
     clock = HostClock()
     with _Ending() as ending:
         with _writing(folder, clock) as store, closing(Raw(folder, settings.raw.retention)) as raw:
@@ -720,7 +744,7 @@ async def _watch(
             try:
                 with (
                     service.kept_awake(wanted=settings.keep_awake) as trouble,
-                    _view(collector, ending, json_lines=json_lines) as view,
+                    _view(collector, ending, store.folder, json_lines=json_lines) as view,
                     suppress(TimeoutError),
                 ):
                     if trouble:
@@ -793,7 +817,10 @@ def _say_gap(previous_end_ns: int | None, begun_ns: int) -> None:
         _note(f"nothing was watched since {lines.local(previous_end_ns)} ({away})")
 
 
-def _view(collector: Collector, ending: _Ending, *, json_lines: bool) -> View:
+def _view(collector: Collector, ending: _Ending, folder: Path, *, json_lines: bool) -> View:
+    part = study.part_in(folder)
+    if part is not None and part.counts_hidden:
+        return LinesWithoutCounts(as_json=json_lines, gone=ending.ask)
     console = Console()
     if json_lines or not console.is_terminal or console.is_dumb_terminal:
         return Lines(as_json=json_lines, gone=ending.ask)

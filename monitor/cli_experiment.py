@@ -27,7 +27,7 @@ from monitor.correlation.triggers import kind_of
 from monitor.diary import Diary
 from monitor.report.facts import LEAST_S, day_of
 from monitor.store import Archive, Stretch
-from monitor.terminal import ConfigFile, DataDir, Json, TimeZone, note, readable, say
+from monitor.terminal import ConfigFile, DataDir, Json, TimeZone, note, revealed, say
 from monitor.terminal import zone as zone_named
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -124,7 +124,7 @@ def result(
         raise ExperimentError(
             f"the experiment goes on to {planned.last}", "Ask on the day after: a look before would spoil it"
         )
-    with Archive.open(readable(config_file, data)) as archive:
+    with Archive.open(revealed(config_file, data)) as archive:
         stretches = archive.stretches(BIN_NS, 0, now_ns)
         names = {known.id: known.device.name for known in archive.devices()}
     called = sites_of(stretches, names)

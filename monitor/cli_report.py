@@ -19,7 +19,7 @@ from monitor.redflags import ADVICE, NOT_A_DEVICE
 from monitor.report.facts import gather
 from monitor.report.page import Made, page
 from monitor.store import Archive
-from monitor.terminal import ConfigFile, DataDir, Json, Since, TimeZone, note, readable, say, since_ns
+from monitor.terminal import ConfigFile, DataDir, Json, Since, TimeZone, note, revealed, say, since_ns
 from monitor.terminal import zone as zone_named
 
 _FILE = Path("fasciwatch-report.html")
@@ -41,7 +41,7 @@ def report(
     now_ns = time.time_ns()
     from_ns, zone = since_ns(since, now_ns), zone_named(timezone)
     settings = config.load(config_file)
-    folder = readable(config_file, data)
+    folder = revealed(config_file, data)
     entries = read_diary(folder)
     with Archive.open(folder) as archive:
         facts = gather(archive, entries, zone, from_ns, now_ns)
