@@ -33,7 +33,7 @@ from firmware_interface.emulated.arm import Arm, ArmSettings
 from firmware_interface.emulated.wearable import Wearable, WearableSettings
 from firmware_interface.errors import Fault, RadioError
 from firmware_interface.samples import Gap, GapReason, SampleBlock, Sensor, Status, Unit
-from monitor import cli_diary, cli_experiment, cli_report, config, lines, service
+from monitor import cli_diary, cli_experiment, cli_page, cli_report, config, lines, service
 from monitor.backup import backed_up, restored
 from monitor.clock import HostClock
 from monitor.collector import Collector, Subject
@@ -51,6 +51,7 @@ from monitor.detection.events import Context, Twitch
 from monitor.diary import read_diary
 from monitor.diary import triggers as triggers_of
 from monitor.doctor import checks, is_alive
+from monitor.glance import Glances
 from monitor.live import Lines, Screen, View
 from monitor.outbox import Delivery, Outbox
 from monitor.raw import Raw
@@ -598,6 +599,8 @@ def service_remove() -> None:
 app.command()(cli_diary.felt)
 app.command()(cli_report.report)
 app.command()(cli_report.redflags)
+app.command()(cli_page.page)
+app.command()(cli_page.labels)
 app.add_typer(cli_diary.app, name="trigger", help="Log what may have to do with twitching.")
 app.add_typer(cli_experiment.app, name="experiment", help="An experiment on yourself, with days drawn by lot.")
 
@@ -678,6 +681,7 @@ async def _watch(
             try:
                 with (
                     service.kept_awake(wanted=settings.keep_awake) as trouble,
+                    Glances(store.folder, collector),
                     _view(collector, ending, json_lines=json_lines) as view,
                     suppress(TimeoutError),
                 ):

@@ -1,0 +1,6 @@
+from monitor.page import frame
+def build(reader, *rest):
+    with frame.screen("/answers", "answers"):
+        pass
+def warm(reader): pass
+def screen_of(reader): return lambda: build(reader)
