@@ -33,7 +33,8 @@ from firmware_interface.emulated.arm import Arm, ArmSettings
 from firmware_interface.emulated.wearable import Wearable, WearableSettings
 from firmware_interface.errors import Fault, RadioError
 from firmware_interface.samples import Gap, GapReason, SampleBlock, Sensor, Status, Unit
-from monitor import cli_diary, cli_experiment, cli_page, cli_report, config, lines, service
+from monitor import cli_alerts, cli_diary, cli_experiment, cli_page, cli_report, config, lines, service
+from monitor.alerts.alarms import Alarms
 from monitor.backup import backed_up, restored
 from monitor.clock import HostClock
 from monitor.collector import Collector, Subject
@@ -59,6 +60,9 @@ from monitor.reception import Heard, by_minute
 from monitor.recording import read
 from monitor.replay import replay as replayed
 from monitor.score import marked, read_truth, scored
+from monitor.sinks.desktop import Desktop
+from monitor.sinks.requests import Requests
+from monitor.sinks.web import Heartbeat, Webhook
 from monitor.store import Archive, Linked, Session, Store, Summary
 from monitor.terminal import ConfigFile, DataDir, Json, Since, TimeZone
 from monitor.terminal import demo_folder as _demo_folder
@@ -71,7 +75,9 @@ from monitor.terminal import since_ns as _since_ns
 from monitor.terminal import zone as _zone
 
 if TYPE_CHECKING:
+    from monitor.outbox import Sink
     from monitor.sinks.influx import Influx1, Influx2
+    from monitor.sinks.mqtt import Broker, Mqtt
 
 _DEMO_ADDRESS = "F0:5C:1A:00:00:01"
 _DEMO_SITES = ("biceps", "triceps", "FCR", "FDI")
@@ -96,7 +102,11 @@ _UsageError: Any = typer.BadParameter.__mro__[1]  # click's own or, by version, 
 
 def main() -> None:
     """Run the command; turn faults into one line and an exit code."""
-    for library in ("bleak", "bumble"):  # what matters of their warnings, we say; to a person they are noise
+    for library in (
+        "bleak",
+        "bumble",
+        "mqtt",
+    ):  # what matters of their warnings, we say; to a person they are noise
         logging.getLogger(library).setLevel(logging.CRITICAL)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # None where it was closed
@@ -565,6 +575,8 @@ def doctor(config_file: ConfigFile = None, data: DataDir = None, json_lines: Jso
     settings = config.load(config_file)
     wrong = False
     trials = {sink.name: partial(_trial, sink, settings.node) for sink in _sinks(settings)}
+    if settings.mqtt:
+        trials[f"mqtt {settings.mqtt.host}"] = partial(_tried_mqtt, settings.mqtt, settings.node)
     for check in checks(data or settings.data_dir, FAMILIES, trials):
         wrong |= bool(check.remedy)
         if json_lines:
@@ -601,6 +613,7 @@ app.command()(cli_report.report)
 app.command()(cli_report.redflags)
 app.command()(cli_page.page)
 app.command()(cli_page.labels)
+app.add_typer(cli_alerts.app, name="alerts", help="What you should know now, and your answer to it.")
 app.add_typer(cli_diary.app, name="trigger", help="Log what may have to do with twitching.")
 app.add_typer(cli_experiment.app, name="experiment", help="An experiment on yourself, with days drawn by lot.")
 
@@ -672,10 +685,22 @@ async def _watch(
             )
             _say_gap(opening.previous_end_ns, begun_ns)
             outbox = Outbox(store.folder, settings.node)
-            deliveries = [Delivery(sink, outbox) for sink in _sinks(settings)]
-            alive = partial(service.tell_systemd, "WATCHDOG=1")
+            broker = _broker(settings, outbox)
+            sinks = [*_sinks(settings), *_notifiers(settings), *([broker] if broker else [])]
+            deliveries = [Delivery(sink, outbox) for sink in sinks]
+            rules = [alert.rule for alert in settings.alerts]
+            alarms = Alarms(store.folder, rules, [sink.name for sink in sinks], settings.notify.quiet)
+            heartbeat = Heartbeat(settings.notify.heartbeat_url) if settings.notify.heartbeat_url else None
+
+            def alive() -> None:
+                service.tell_systemd("WATCHDOG=1")
+                if heartbeat and "store" not in collector.troubles:
+                    heartbeat.beat()
+                if broker:
+                    broker.show(clock.utc_ns() - clock.utc_offset_ns, collector.seen())
+
             collector = Collector(
-                radio, store, subjects, settings.detection, clock, capture, raw, deliveries, alive
+                radio, store, subjects, settings.detection, clock, capture, raw, deliveries, alive, alarms
             )
             service.tell_systemd("READY=1")
             try:
@@ -706,10 +731,47 @@ def _sinks(settings: config.Settings) -> list[Influx1 | Influx2]:
     return found
 
 
+async def _tried_mqtt(mqtt: config.MQTT, node: str) -> None:
+    from monitor.sinks.mqtt import tried  # noqa: PLC0415 - as above
+
+    await tried(_place(mqtt), node)
+
+
 async def _trial(sink: Influx1 | Influx2, node: str) -> None:
     from monitor.sinks.influx import tried  # noqa: PLC0415 - as above
 
     await tried(sink, node)
+
+
+def _broker(settings: config.Settings, outbox: Outbox) -> Mqtt | None:
+    if settings.mqtt is None:
+        return None
+    from monitor.sinks.mqtt import Mqtt  # noqa: PLC0415 - as above
+
+    return Mqtt(_place(settings.mqtt), settings.node, outbox, Requests(outbox.folder))
+
+
+def _place(mqtt: config.MQTT) -> Broker:
+    from monitor.sinks.mqtt import Broker  # noqa: PLC0415 - as above
+
+    return Broker(
+        host=mqtt.host,
+        port=mqtt.port_used,
+        tls=mqtt.tls,
+        ca_file=mqtt.ca_file,
+        username=mqtt.username,
+        password=credential("mqtt", mqtt.password_file, "password") if mqtt.username else "",
+        version=mqtt.version,
+        keepalive_s=mqtt.keepalive_s,
+        discovery=mqtt.discovery,
+    )
+
+
+def _notifiers(settings: config.Settings) -> list[Sink]:
+    """The small ways out."""
+    notify = settings.notify
+    found: list[Sink] = [Desktop()] if notify.desktop else []
+    return [*found, Webhook(notify.webhook_url)] if notify.webhook_url else found
 
 
 def _say_gap(previous_end_ns: int | None, begun_ns: int) -> None:

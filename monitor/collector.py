@@ -5,8 +5,9 @@
 Rules:
 
 * The only module that makes tasks. Each is named after what it does.
-* What is decided is committed within a second, all devices in one transaction. Where the store refuses (a full
-  disk), records wait in memory, in order, and the person is told; too many of them end the session.
+* What is decided is committed within a second, all devices in one transaction; a twitch or an alert at once, and
+  the sinks are woken. Where the store refuses (a full disk), records wait in memory, in order, and the person is
+  told; too many of them end the session.
 * A device is itself by its serial number; without one, by its name and this computer's address for it.
 * The raw signal of the last second is handed over with each commit, and never waits: where it cannot be kept, it
   is counted and the person told, and all else goes on.
@@ -21,8 +22,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import accumulate, cycle
@@ -36,6 +38,10 @@ from firmware_interface.capture import Anchored, Ended, Entry, Introduced, What,
 from firmware_interface.decoder import Decoder, Reception
 from firmware_interface.errors import Fault
 from firmware_interface.samples import Gap, GapReason, Notification, SampleBlock, Status, Stream
+from monitor.alerts.alarms import Alarms
+from monitor.alerts.engine import Alert
+from monitor.alerts.rules import Kind
+from monitor.alerts.watching import Seen, SeenChannel
 from monitor.clock import HostClock
 from monitor.database import WAL_LIMIT, StoreError
 from monitor.detection import detector_for, heart_listener
@@ -135,6 +141,7 @@ class Collector:
         raw: keeps the signal.
         deliveries: bring what is stored to other servers.
         alive: called once a second, for whoever watches over us.
+        alarms: say what a person should know now.
     """
 
     def __init__(
@@ -148,6 +155,7 @@ class Collector:
         raw: Raw | None = None,
         deliveries: Sequence[Delivery] = (),
         alive: Callable[[], None] = lambda: None,
+        alarms: Alarms | None = None,
     ) -> None:
         self._radio = radio
         self._store = store
@@ -157,10 +165,14 @@ class Collector:
         self._outgoing: deque[tuple[int, Record]] = deque()
         self.troubles: dict[str, str] = {}
         """What a person should know of, while it lasts: the name of a `Condition` and its detail."""
+        self._troubled_ns: dict[str, int] = {}
+        """Since when, by the running clock."""
+        self._news = asyncio.Event()
         self._capture = capture
         self._raw = raw
         self._deliveries = deliveries
         self._alive = alive
+        self._alarms = alarms
         self._watches = [Watch(subject, settings, self, number) for number, subject in enumerate(subjects)]
 
     async def run(self, tell: Tell) -> None:
@@ -200,9 +212,16 @@ class Collector:
         """Each device as it is now."""
         return [watch.view() for watch in self._watches]
 
+    def seen(self) -> list[Seen]:
+        """Each device as its alerts need it."""
+        return [watch.seen() for watch in self._watches]
+
     def keep(self, device_id: int, records: Iterable[Record]) -> None:
         """Have records committed, in order, and in one transaction."""
-        self._outgoing.extend([(device_id, record) for record in records])  # a list: at once, for the other thread
+        entries = [(device_id, record) for record in records]
+        self._outgoing.extend(entries)  # a list: at once, for the other thread
+        if "store" not in self.troubles and any(isinstance(record, Twitch | Alert) for _, record in entries):
+            self._news.set()
 
     def captured(self, device: int, at_ns: int, what: What) -> None:
         """Keep what came as it came, where that was asked for."""
@@ -227,8 +246,10 @@ class Collector:
             return
         if trouble is None:
             self.troubles.pop(name)
+            self._troubled_ns.pop(name)
         else:
             self.troubles[name] = trouble
+            self._troubled_ns[name] = self._now()[0]
         self._tell("", trouble or _OVER.get(name, f"{name}: all is well again"))
         self.keep(0, [Condition(name, self.clock.utc_ns(), trouble is not None, trouble or before or "")])
 
@@ -244,17 +265,59 @@ class Collector:
             await asyncio.sleep(_COMMIT_S)
 
     async def _keep_committing(self) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time() + _COMMIT_S
         while True:
-            await asyncio.sleep(_COMMIT_S)
+            if await self._is_news(due):
+                await self._try_to_commit(self._commit_records)
+                continue
+            due = loop.time() + _COMMIT_S
             self.check_clock()
             await self._write_capture()
-            try:
-                await self._commit()
-            except StoreError as error:
-                self._refused(error)
-                if len(self._outgoing) > _WAITING_MAX:
-                    raise
+            await self._watch_over()
+            await self._try_to_commit(self._commit)
             self._alive()
+
+    async def _is_news(self, due: float) -> bool:
+        """Wait until then, or until something is worth a commit of its own."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(due):
+                await self._news.wait()
+        self._news.clear()
+        return asyncio.get_running_loop().time() < due
+
+    async def _try_to_commit(self, commit: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await commit()
+        except StoreError as error:
+            self._refused(error)
+            if len(self._outgoing) > _WAITING_MAX:
+                raise
+            await self._express()
+
+    async def _watch_over(self) -> None:
+        """Have what a person should know now kept, and said."""
+        if self._alarms is None:
+            return
+        utc_ns = self.clock.utc_ns()
+        await asyncio.get_running_loop().run_in_executor(self._executor, self._alarms.look, utc_ns)
+        self.notice("said", self._alarms.trouble)
+        running_ns, utc_ns = self._now()
+        for alert in self._alarms.tick(running_ns, utc_ns, self.seen(), self._troubled_ns):
+            self.keep(0, [alert])
+            if alert.announce and alert.kind not in (Kind.STORAGE, Kind.SILENCE):  # of those `notice` told
+                self._tell("", f"{alert.severity if alert.raised else 'over'}: {alert.why}")
+
+    def _now(self) -> tuple[int, int]:
+        """By the running clock, and UTC."""
+        utc_ns = self.clock.utc_ns()
+        return utc_ns - self.clock.utc_offset_ns, utc_ns
+
+    async def _express(self) -> None:
+        """What cannot be stored now must be said now: that the disk is full, first of all."""
+        alerts = [record for _, record in self._outgoing if isinstance(record, Alert)]
+        for delivery in self._deliveries:
+            await delivery.express(alerts)
 
     async def _write_capture(self) -> None:
         if self._capture is not None:
@@ -268,8 +331,18 @@ class Collector:
             await self._in_store(partial(self._write, self.clock.utc_ns(), blocks))
         finally:
             self.notice("raw", self._raw.trouble if self._raw else None)
+        self._committed()
+
+    async def _commit_records(self) -> None:
+        """At once; the raw signal comes with the next second."""
+        await self._in_store(partial(self._write, self.clock.utc_ns(), ()))
+        self._committed()
+
+    def _committed(self) -> None:
         self.notice("store", None)
         self.notice("wal", _wal_trouble(self._store.wal_bytes()))
+        for delivery in self._deliveries:
+            delivery.wake()
 
     def _write(self, now_ns: int, blocks: Sequence[Block], store: Store) -> None:
         """In the store's thread to the end, even where nobody waits for it any more: increments must not be
@@ -327,6 +400,7 @@ class Watch:
         self._tracks: dict[str, _Track] = {}
         self._status = Status()
         self._status_kept_ns = 0
+        self._heard_ns: int | None = None
         self._marks: deque[tuple[int, int, int]] = deque()  # when, received, missing; of the last minute
 
     async def handle(self, item: LinkItem) -> None:
@@ -385,6 +459,18 @@ class Watch:
             off=self._off(),
             impedance_ohm=self._status.impedance_ohm,
             channels=tuple(view for track in self._tracks.values() for view in track.views()),
+        )
+
+    def seen(self) -> Seen:
+        """The device as its alerts need it."""
+        off = self._off()
+        return Seen(
+            key=self.subject.name or self.subject.address,
+            name=self._name,
+            heard_ns=self._heard_ns,
+            battery_percent=self._status.battery_percent,
+            loss=self._loss_minute(),
+            channels=tuple(each for track in self._tracks.values() for each in track.seen(off)),
         )
 
     async def _meet(self, item: Connected) -> None:
@@ -465,6 +551,8 @@ class Watch:
             if isinstance(item, Status):
                 self._note(item, notification.arrival_ns)
             else:
+                if isinstance(item, SampleBlock):
+                    self._heard_ns = notification.arrival_ns
                 track = self._tracks[item.stream.name]
                 self._say(track.feed(item), track)
 
@@ -584,6 +672,24 @@ class _Track:
                 analysable_s=self._analysable_s[label],
             )
             for c, label in enumerate(self.stream.channels)
+        ]
+
+    def seen(self, off: Sequence[str]) -> list[SeenChannel]:
+        """Each channel as its alerts need it.
+
+        Args:
+            off: channels whose electrodes have no contact, as the device says.
+        """
+        if self._detector is None:
+            return []
+        return [
+            SeenChannel(
+                label=label,
+                in_contact=label not in off and state is not State.BAD_CONTACT,
+                twitches=self._twitches[label],
+                analysable_s=self._analysable_s[label],
+            )
+            for label, state in zip(self.stream.channels, self._detector.states, strict=True)
         ]
 
     def _observed(self, until_ns: int, after_ns: int) -> list[Record]:

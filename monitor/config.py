@@ -17,9 +17,9 @@ import re
 import socket
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, asdict, fields
+from dataclasses import MISSING, asdict, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, Self, get_type_hints
 
 import platformdirs
 from pydantic import (
@@ -32,10 +32,13 @@ from pydantic import (
     StringConstraints,
     ValidationError,
     create_model,
+    model_validator,
 )
 from pydantic_core import CoreSchema, ErrorDetails, core_schema
 
 from firmware_interface.errors import Fault
+from monitor.alerts.rules import DEFAULTS, Kind
+from monitor.alerts.rules import Rule as AlertRule
 from monitor.detection.settings import DetectorSettings
 from monitor.raw import Retention
 
@@ -176,6 +179,128 @@ class Page(_Section):
     """Whether it may do without TLS on a network, because something else encrypts."""
 
 
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_PORT, _PORT_TLS = 1883, 8883
+
+
+class MQTT(_Section):
+    """A broker, for Home Assistant and whoever else wants to know."""
+
+    host: Text
+    """Its name or address."""
+    port: Annotated[int, Field(gt=0, lt=65536)] | None = None
+    """By default 8883, without TLS 1883."""
+    tls: bool = True
+    """Whether what is sent is encrypted, and the broker proves who it is."""
+    plain_allowed_at: str = ""
+    """Names the host once more where there is to be no TLS although it is another computer."""
+    ca_file: Annotated[Path, Field(strict=False), AfterValidator(_expanded)] | None = None
+    """Of the authority that the broker's certificate is from; by default those that this computer trusts."""
+    username: str = ""
+    """As the broker knows us."""
+    password_file: Annotated[Path, Field(strict=False), AfterValidator(_expanded)] | None = None
+    """Holds the password."""
+    version: Literal["3.1.1", "5"] = "5"
+    """Of MQTT."""
+    keepalive_s: Annotated[int, Field(ge=2, le=3600)] = 15
+    """How often we give a sign of life; the broker says `offline` for us when it misses one and a half."""
+    discovery: str = "homeassistant"
+    """Prefix of Home Assistant's discovery; "" for none."""
+
+    @model_validator(mode="after")
+    def _encrypted(self) -> Self:
+        if not self.tls and self.host not in (*_LOOPBACK, self.plain_allowed_at):
+            raise ValueError(
+                f"without tls everybody on the way to {self.host} can read and change it; set tls = true, "
+                f"or say plain_allowed_at = {self.host!r}"
+            )
+        return self
+
+    @property
+    def port_used(self) -> int:
+        """The one given, or the usual one."""
+        return self.port or (_PORT_TLS if self.tls else _PORT)
+
+
+def _hours(text: str) -> str:
+    if text and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d", text):
+        raise ValueError("must be like 22:00-07:00")
+    return text
+
+
+class Notify(_Section):
+    """How a person learns of alerts beside MQTT, and when not."""
+
+    quiet_hours: Annotated[str, AfterValidator(_hours)] = ""
+    """Local time in which only what is urgent is announced."""
+    desktop: bool = False
+    """Whether the desktop shows them."""
+    webhook_url: Annotated[str, StringConstraints(pattern=r"^(https?://\S+)?$")] = ""
+    """Each is sent there by POST, as JSON."""
+    heartbeat_url: Annotated[str, StringConstraints(pattern=r"^(https?://\S+)?$")] = ""
+    """Asked for once a minute while all is stored: whoever misses it raises the alarm."""
+
+    @property
+    def quiet(self) -> tuple[int, int]:
+        """From and to, seconds of the local day."""
+        if not self.quiet_hours:
+            return 0, 0
+        begin, end = (int(part[:2]) * 3600 + int(part[3:]) * 60 for part in self.quiet_hours.split("-"))
+        return begin, end
+
+
+def _known_kind(text: str) -> str:
+    if text not in set(Kind) - {Kind.TEST}:
+        raise ValueError(f"must be one of {', '.join(sorted(set(Kind) - {Kind.TEST}))}")
+    return text
+
+
+_Threshold = Annotated[float, Field(ge=0)]
+
+
+class Alert(_Section):
+    """When something is an alert; what is not said is as `docs/alerts.md` has it for the kind."""
+
+    kind: Annotated[str, AfterValidator(_known_kind)]
+    """What it is about."""
+    on: bool = True
+    """Whether it is watched."""
+    site: str = ""
+    """Of rate and burst: only this channel."""
+    above: _Threshold | None = None
+    """Raised beyond this value."""
+    clear_below: _Threshold | None = None
+    """Over below this one."""
+    urgent_above: _Threshold | None = None
+    """Urgent beyond this one."""
+    for_s: _Threshold | None = None
+    """Seconds for which it must be beyond."""
+    keep_for_s: _Threshold | None = None
+    """Seconds for which it must be below again."""
+    repeat_min: _Threshold | None = None
+    """Minutes after which it is announced again, until somebody acknowledges it; 0: never."""
+    window_s: Annotated[float, Field(ge=10, le=86400)] | None = None
+    """Of rate and burst: seconds that are looked back."""
+    of_baseline: bool = False
+    """Of rate: above and below are multiples of the person's own usual rate at that hour."""
+
+    @property
+    def rule(self) -> AlertRule:
+        """With the defaults of its kind."""
+        given = {name: value for name, value in dict(self).items() if value is not None and name != "kind"}
+        usual = {"above": 2.0, "clear_below": 1.5} if self.of_baseline else {}
+        return replace(DEFAULTS[Kind(self.kind)], **usual | given)
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Self:
+        rule = self.rule
+        if self.site and rule.kind not in (Kind.RATE, Kind.BURST):
+            raise ValueError(f"{rule.kind} has no site")
+        if rule.clear_below > rule.above:
+            raise ValueError(f"clear_below = {rule.clear_below:g} is more than above = {rule.above:g}")
+        return self
+
+
 def _distinct(devices: tuple[Device, ...]) -> tuple[Device, ...]:
     for what in ("address", "name"):
         given = [value.casefold() for device in devices if (value := getattr(device, what)) is not None]
@@ -212,6 +337,12 @@ class Settings(_Section):
     """Where everything but the raw signal is sent, too."""
     page: Page = Page()
     """The page in the browser."""
+    mqtt: MQTT | None = None
+    """The broker that alerts, twitches and states are sent to."""
+    notify: Notify = Notify()
+    """How a person learns of alerts beside MQTT, and when not."""
+    alerts: Annotated[tuple[Alert, ...], Field(strict=False)] = ()
+    """Rules that are not the default ones."""
     detection: Annotated[DetectorSettings, GetPydanticSchema(_detection_schema)] = DetectorSettings()
     """What counts as a twitch."""
 
@@ -291,6 +422,9 @@ def _keys(where: tuple[int | str, ...]) -> list[str]:
         "raw": Raw,
         "page": Page,
         "influxdb": InfluxDB,
+        "mqtt": MQTT,
+        "notify": Notify,
+        "alerts": Alert,
     }
     section = sections[where[0]] if len(where) > 1 else Settings
     return list(section.model_fields)

@@ -14,30 +14,31 @@ from monitor.config import ConfigError
 _SERVICE = "fasciwatch"
 
 
-def credential(name: str, file: Path | None) -> str:
+def credential(name: str, file: Path | None, what: str = "token") -> str:
     """The secret of `name` ("influxdb"), "" where there is none.
 
     Args:
-        name: of the server it is for: FASCIWATCH_<NAME>_TOKEN in the environment, <name> in the keyring.
+        name: of the server it is for: FASCIWATCH_<NAME>_<WHAT> in the environment, <name> in the keyring.
         file: that holds it, and nothing else.
+        what: "token" or "password".
 
     Raises:
         ConfigError: the file cannot be read.
     """
-    given = os.environ.get(f"{_SERVICE}_{name}_token".upper())
+    given = os.environ.get(f"{_SERVICE}_{name}_{what}".upper())
     if given:
         return given.strip()
     if file is not None:
-        return _read(name, file)
+        return _read(f"{name}.{what}_file", file)
     return _from_keyring(name)
 
 
-def _read(name: str, file: Path) -> str:
+def _read(key: str, file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise ConfigError(f"{name}.token_file = {str(file)!r}: {reason}", "Correct the path") from error
+        raise ConfigError(f"{key} = {str(file)!r}: {reason}", "Correct the path") from error
 
 
 def _from_keyring(name: str) -> str:

@@ -52,7 +52,7 @@ def checks(
     Args:
         folder: of the data.
         codecs: of the devices that we know.
-        trials: name of a server -> has a point written there, read back and deleted.
+        trials: name of a server -> has something sent there, and sees it come back.
     """
     yield Check(
         "fasciwatch", f"{monitor.__version__} on Python {platform.python_version()}, {platform.platform()}"
@@ -157,7 +157,7 @@ def _data_verified(folder: Path) -> str:
 
 async def _answered(trial: Callable[[], Awaitable[None]]) -> str:
     await trial()
-    return "a point was written, read back and deleted"
+    return "what was sent there came back"
 
 
 def _made_and_removed(folder: Path) -> str:

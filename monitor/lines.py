@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from firmware_interface.samples import Gap
+from monitor.alerts.engine import Alert
 from monitor.correlation.triggers import Precision, Reactive
 from monitor.detection.events import Context, Twitch
 from monitor.diary import Entry
@@ -138,6 +139,28 @@ def entry(number: int, said: Entry) -> Fields:
         "precision": str(said.precision),
         "reactive": str(said.reactive),
         "note": said.note,
+    }
+
+
+def alert(event: Alert) -> Fields:
+    """A change of an alert, and how it is from then on."""
+    return {
+        "type": "alert",
+        "name": event.name,
+        "kind": str(event.kind),
+        "at": utc(event.at_ns),
+        "change": str(event.change),
+        "raised": event.raised,
+        "severity": str(event.severity),
+        "since": None if event.since_ns is None else utc(event.since_ns),
+        "why": event.why,
+        "silence": event.silence,
+        "value": event.value,
+        "device": event.device,
+        "site": event.site,
+        "announce": event.announce,
+        "acknowledged": event.acknowledged,
+        "snoozed_until": None if event.snoozed_until_ns is None else utc(event.snoozed_until_ns),
     }
 
 

@@ -257,6 +257,35 @@ MIGRATIONS: tuple[Migration, ...] = (
         ) STRICT, WITHOUT ROWID
         """,
     ),
+    Migration(
+        "0007 alerts",
+        """
+        CREATE TABLE alert (
+            id                INTEGER PRIMARY KEY,
+            at_ns             INTEGER NOT NULL,
+            name              TEXT NOT NULL,
+            change            TEXT NOT NULL,
+            kind              TEXT NOT NULL,
+            raised            INTEGER NOT NULL,  -- 0 or 1
+            severity          TEXT NOT NULL,
+            since_ns          INTEGER,           -- NULL while it is not raised
+            value             REAL,
+            why               TEXT NOT NULL,
+            device            TEXT NOT NULL,
+            site              TEXT NOT NULL,
+            announce          INTEGER NOT NULL,  -- 0 or 1: a person is to be told of this change
+            announced_ns      INTEGER,           -- when a person last was, since it was raised
+            acknowledged      INTEGER NOT NULL,  -- 0 or 1
+            snoozed_until_ns  INTEGER,
+            snoozed_severity  TEXT,
+            said_id           INTEGER NOT NULL,  -- in said.sqlite; 0: nobody said anything
+            UNIQUE (name, at_ns, change)
+        ) STRICT;
+        CREATE INDEX alert_at ON alert (at_ns);
+        CREATE TRIGGER alert_out AFTER INSERT ON alert
+            BEGIN INSERT INTO outbox (kind, row_id) VALUES ('alert', NEW.id); END
+        """,
+    ),
 )
 
 

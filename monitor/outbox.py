@@ -25,12 +25,14 @@ import json
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from firmware_interface.errors import Fault
 from firmware_interface.samples import Gap
+from monitor.alerts.engine import Alert
 from monitor.database import StoreError
 from monitor.detection.events import Context, Twitch
 from monitor.store import Archive, Condition, DeadLetter, Delivered, Health, KnownDevice, Linked, Outgoing, Record
@@ -41,11 +43,12 @@ _BATCH = 500
 _POLL_S = 1.0
 _PAUSE_S = 1.0
 _PAUSE_MAX_S = 300.0
-_PAUSE_DENIED_S = 3600.0
+_PAUSE_ASKED_MAX_S = 3600.0
+_EXPRESS_S = 2.0
 _SAID_AFTER_S = 30.0
 """A server that is away for less is not worth a word."""
 
-Contents = Twitch | Context | Gap | Minute | Health | Linked | Condition
+Contents = Twitch | Context | Gap | Minute | Health | Linked | Condition | Alert
 Keep = Callable[[int, Sequence[Record]], None]
 """Has records committed: of a device, or 0."""
 Notice = Callable[[str, str | None], None]
@@ -63,6 +66,9 @@ class RefusedError(SinkError):
 class DeniedError(SinkError):
     """From us: nothing will be taken until a person has done something."""
 
+    pause_s: ClassVar[float] = 3600.0
+    """Before it is tried again."""
+
 
 class UnreachableError(SinkError):
     """For now.
@@ -71,6 +77,9 @@ class UnreachableError(SinkError):
         message: what happened.
         retry_after_s: what the server asked for.
     """
+
+    pause_max_s: ClassVar[float] = 300.0
+    """Before it is tried again, unless the server asked for more."""
 
     def __init__(self, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message, "It is tried again, and nothing is lost")
@@ -101,20 +110,30 @@ class Outbox:
     """
 
     def __init__(self, folder: Path, node: str) -> None:
-        self._folder = folder
+        self.folder = folder
         self._node = node
 
     def position(self, sink: str) -> int:
         """Up to where a sink has everything; 0 for one that is new."""
-        with Archive.open(self._folder) as archive:
+        with Archive.open(self.folder) as archive:
             return next((state.seq for state in archive.sinks() if state.name == sink), 0)
 
     def after(self, seq: int, limit: int = _BATCH) -> list[Letter]:
         """The letters that follow the one numbered `seq`."""
-        with Archive.open(self._folder) as archive:
+        with Archive.open(self.folder) as archive:
             entries = archive.outbox(seq, limit)
             devices = {known.id: known for known in archive.devices()} if entries else {}
         return [self._letter(entry, devices) for entry in entries]
+
+    def standing(self) -> list[Letter]:
+        """Every alert that is watched for, as it is now."""
+        with Archive.open(self.folder) as archive:
+            return [self.letter(0, alert) for alert in archive.alerts()]
+
+    def letter(self, seq: int, alert: Alert) -> Letter:
+        """An alert that was not read from the outbox, as it goes to every sink."""
+        offset_s = time.localtime(alert.at_ns // 10**9).tm_gmtoff
+        return Letter(seq, _id(self._node, None, alert), self._node, "", offset_s, alert)
 
     def _letter(self, entry: Outgoing, devices: dict[int, KnownDevice]) -> Letter:
         known = devices[entry.device_id] if entry.device_id is not None else None
@@ -158,6 +177,8 @@ def _rest_of_key(contents: Contents) -> tuple[str, ...]:
             return contents.stream.name, contents.reason
         case Condition():
             return (contents.name,)
+        case Alert():
+            return contents.name, contents.change
         case _:
             return ()
 
@@ -174,6 +195,13 @@ class Sink(Protocol):
 
         Raises:
             SinkError: one or more were not.
+        """
+
+    async def check(self) -> None:
+        """While there is nothing to deliver: say whether something could be.
+
+        Raises:
+            SinkError: it could not.
         """
 
     async def close(self) -> None:
@@ -193,6 +221,24 @@ class Delivery:
         self._outbox = outbox
         self._failed_since: float | None = None
         self._failures = 0
+        self._more = asyncio.Event()
+        self._expressed: set[str] = set()
+
+    def wake(self) -> None:
+        """There may be something to deliver."""
+        self._more.set()
+
+    async def express(self, alerts: Sequence[Alert]) -> None:
+        """Deliver alerts that cannot be stored now, if that can be done at once. With the same ids they go again
+        by the outbox, when they are stored."""
+        letters = [self._outbox.letter(0, alert) for alert in alerts]
+        unsaid = [letter for letter in letters if letter.id not in self._expressed]
+        if not unsaid or self._failures:
+            return
+        with suppress(SinkError, TimeoutError):
+            async with asyncio.timeout(_EXPRESS_S):
+                await self.sink.deliver(unsaid)
+            self._expressed |= {letter.id for letter in unsaid}
 
     async def run(self, keep: Keep, notice: Notice) -> None:
         """Deliver until cancelled.
@@ -214,9 +260,14 @@ class Delivery:
 
     async def _forward(self, after: int) -> int:
         """Deliver what follows `after`, or wait for something; how far it got."""
+        self._more.clear()
         letters = await asyncio.to_thread(self._outbox.after, after)
         if not letters:
-            await asyncio.sleep(_POLL_S)
+            await self.sink.check()
+            self._well()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_POLL_S):
+                    await self._more.wait()
             return after
         await self._deliver(letters)
         return letters[-1].seq
@@ -243,7 +294,7 @@ class Delivery:
                 return await step()
             except DeniedError as error:
                 self._notice(self.sink.name, str(error))
-                await asyncio.sleep(_PAUSE_DENIED_S)
+                await asyncio.sleep(error.pause_s)
             except (UnreachableError, StoreError) as error:
                 await asyncio.sleep(self._pause_s(error))
 
@@ -254,7 +305,8 @@ class Delivery:
             self._notice(self.sink.name, str(error))
         self._failures += 1
         asked_s = getattr(error, "retry_after_s", None)
-        return pause_s(self._failures, asked_s, random.random())  # noqa: S311 - spreads attempts
+        chosen_s = pause_s(self._failures, asked_s, random.random())  # noqa: S311 - spreads attempts
+        return chosen_s if asked_s else min(chosen_s, getattr(error, "pause_max_s", chosen_s))
 
     def _well(self) -> None:
         self._failed_since, self._failures = None, 0
@@ -271,4 +323,4 @@ def pause_s(failures: int, asked_s: float | None, chance: float) -> float:
         chance: 0 to 1.
     """
     own_s: float = min(_PAUSE_S * 2 ** min(failures - 1, 16), _PAUSE_MAX_S) * (1 + chance) / 2
-    return own_s if asked_s is None else min(max(asked_s, own_s), _PAUSE_DENIED_S)
+    return own_s if asked_s is None else min(max(asked_s, own_s), _PAUSE_ASKED_MAX_S)

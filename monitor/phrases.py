@@ -110,6 +110,14 @@ def moment(text: str, now_ns: int, zone: tzinfo | None) -> tuple[int, Precision]
     return time_ns, precision
 
 
+def lasting_s(text: str) -> float | None:
+    """Seconds of a length of time such as "30 min"; `None` where it is none."""
+    found = re.fullmatch(r"(\d{1,6}(?:[.,]\d{1,6})?)\s*([a-z]+)", text.strip().casefold())
+    if found is None or found[2] not in _UNITS_S:
+        return None
+    return float(found[1].replace(",", ".")) * _UNITS_S[found[2]]
+
+
 def _amended(entry: Entry, said: Mapping[str, str], now_ns: int, zone: tzinfo | None, known: Known) -> Entry:
     if "occurred_at" in said:
         occurred_ns, precision = moment(said["occurred_at"], now_ns, zone)

@@ -36,7 +36,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -44,6 +44,8 @@ import numpy as np
 
 from firmware_interface.codecs import Device
 from firmware_interface.samples import Gap, GapReason, Sensor, Status, Stream, Unit
+from monitor.alerts.engine import Alert, Change
+from monitor.alerts.rules import Kind, Severity
 from monitor.database import (
     WAL_LIMIT,
     Connection,
@@ -131,7 +133,18 @@ class DeadLetter:
 
 
 Record = (
-    Twitch | Context | Gap | Minute | Status | Observed | Linked | Learned | Condition | Delivered | DeadLetter
+    Twitch
+    | Context
+    | Gap
+    | Minute
+    | Status
+    | Observed
+    | Linked
+    | Learned
+    | Condition
+    | Alert
+    | Delivered
+    | DeadLetter
 )
 
 
@@ -191,7 +204,7 @@ class Outgoing:
     """`None` for what concerns the whole computer."""
     utc_offset_s: int | None
     """Of local time where it was stored; `None` where that was not kept."""
-    record: Twitch | Context | Gap | Minute | Health | Linked | Condition
+    record: Twitch | Context | Gap | Minute | Health | Linked | Condition | Alert
 
 
 @dataclass(frozen=True, slots=True)
@@ -415,6 +428,8 @@ class Store:
                 execute(_REPLACE_LEARNED, (device_id, record.stream, record.at_ns, _dump(record.units)))
             case Condition():
                 execute(_INSERT_CONDITION, astuple(record))
+            case Alert():
+                execute(_INSERT_ALERT, asdict(record))
             case Delivered():
                 execute(_ADVANCE, (record.sink, record.seq))
             case DeadLetter():
@@ -548,6 +563,18 @@ class Archive:
         """What began and is not over."""
         return [_condition(row) for row in self._rows(_SELECT_TROUBLES)]
 
+    def alerts(self) -> list[Alert]:
+        """Every alert that is watched for, as it is now, by name."""
+        return [_alert(row) for row in self._rows(_SELECT_ALERTS)]
+
+    def alert_history(self, since_ns: int, until_ns: int) -> list[Alert]:
+        """Every change of an alert in the range."""
+        return [_alert(row) for row in self._rows(_SELECT_ALERT_HISTORY, since=since_ns, until=until_ns)]
+
+    def alerts_said(self) -> int:
+        """The id of the newest thing a person said that changed an alert; 0 where nobody ever did."""
+        return int(self._rows("SELECT ifnull(max(said_id), 0) FROM alert")[0][0])
+
     def outbox(self, after: int, limit: int) -> list[Outgoing]:
         """The entries that follow the one numbered `after`, in order; at most `limit`."""
         with explained(self._path):
@@ -563,6 +590,11 @@ class Archive:
         if not outgoing:  # all of them were removed from their tables, by whomever
             return self.outbox(rows[-1][0], limit)
         return sorted(outgoing, key=lambda entry: entry.seq)
+
+    def outbox_seq(self, alert: Alert) -> int:
+        """Number of the entry of an alert; 0 where there is none."""
+        rows = self._rows(_SELECT_ALERT_SEQ, name=alert.name, at=alert.at_ns, change=alert.change)
+        return int(rows[0][0]) if rows else 0
 
     def outbox_end(self) -> int:
         """Number of the newest entry of the outbox; 0 where there is none."""
@@ -756,6 +788,18 @@ def _condition(row: Sequence[Any]) -> Condition:
     return Condition(name, at_ns, bool(active), detail)
 
 
+def _alert(row: Sequence[Any]) -> Alert:
+    values = dict(zip(_ALERT_FIELDS, row, strict=True))
+    flags = {name: bool(values[name]) for name in ("raised", "announce", "acknowledged")}
+    snoozed = values["snoozed_severity"]
+    return Alert(**values | flags | {
+        "kind": Kind(values["kind"]),
+        "change": Change(values["change"]),
+        "severity": Severity(values["severity"]),
+        "snoozed_severity": None if snoozed is None else Severity(snoozed),
+    })  # fmt: skip
+
+
 def _utc_offset_s(time_ns: int) -> int:
     """Of local time, here and at that time."""
     return time.localtime(time_ns // 10**9).tm_gmtoff
@@ -833,6 +877,23 @@ _END_CONDITIONS = """
         SELECT max(?1, at_ns + 1), name, 0, detail FROM condition
         WHERE active AND id IN (SELECT max(id) FROM condition GROUP BY name)
 """
+
+_ALERT_FIELDS = tuple(field.name for field in fields(Alert))
+_ALERT_COLUMNS = ", ".join(_ALERT_FIELDS)
+
+_INSERT_ALERT = f"""
+    INSERT INTO alert ({_ALERT_COLUMNS}) VALUES ({", ".join(f":{name}" for name in _ALERT_FIELDS)})
+    ON CONFLICT (name, at_ns, change) DO NOTHING
+"""  # noqa: S608  (names of fields)
+
+_SELECT_ALERTS = f"""
+    SELECT {_ALERT_COLUMNS} FROM alert
+    WHERE id IN (SELECT max(id) FROM alert GROUP BY name) AND change <> 'forgotten' ORDER BY name
+"""  # noqa: S608
+
+_SELECT_ALERT_HISTORY = f"""
+    SELECT {_ALERT_COLUMNS} FROM alert WHERE at_ns >= :since AND at_ns < :until ORDER BY at_ns, id
+"""  # noqa: S608
 
 _ADVANCE = """
     INSERT INTO sink (name, seq, refused) VALUES (?, ?, 0)
@@ -977,9 +1038,15 @@ _SELECT_CONDITIONS = """
     SELECT name, at_ns, active, detail FROM condition WHERE at_ns >= :since AND at_ns < :until ORDER BY at_ns, id
 """
 
+_SELECT_ALERT_SEQ = """
+    SELECT seq FROM alert JOIN outbox ON outbox.kind = 'alert' AND row_id = alert.id
+    WHERE name = :name AND at_ns = :at AND change = :change
+    ORDER BY seq DESC LIMIT 1
+"""
+
 _SELECT_OUTBOX = "SELECT seq, kind FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?"
 
-_SELECT_OUTGOING = " WHERE kind = :kind AND seq BETWEEN :first AND :last"
+_SELECT_OUTGOING = " WHERE outbox.kind = :kind AND seq BETWEEN :first AND :last"
 
 _SELECT_DEAD_LETTERS = """
     SELECT sink, seq, reason FROM dead_letter WHERE sink = :sink ORDER BY id DESC LIMIT :limit
@@ -1007,5 +1074,6 @@ _OUTGOING: Mapping[str, tuple[str, Callable[[Sequence[Any]], Any]]] = {
     "status": (_STATUS_COLUMNS, _health),
     "link": ("device_id, NULL, at_ns, address, firmware, rssi", lambda row: Linked(*row)),
     "condition": ("NULL, NULL, name, at_ns, active, detail", _condition),
+    "alert": ("NULL, NULL, " + ", ".join(f"alert.{name}" for name in _ALERT_FIELDS), _alert),
 }
 """What goes out -> its columns, and the record that they make."""

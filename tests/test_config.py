@@ -138,7 +138,13 @@ def test_settings_are_frozen():
     ("text", "words"),
     [
         ('nod = "x"', ["unknown key nod", "Did you mean node?"]),
-        ("zzz = 1", ["unknown key zzz", "data_dir, node, keep_awake, devices, raw, influxdb, detection"]),
+        (
+            "zzz = 1",
+            [
+                "unknown key zzz",
+                "data_dir, node, keep_awake, devices, raw, influxdb, mqtt, notify, alerts, detection",
+            ],
+        ),
         (f"[detection]\n{KEY}z = 4", [f"detection.{KEY}z.", f"Did you mean {KEY}?"]),
         ('[[devices]]\nadress = "x"', ["devices[0].adress", "Did you mean address?"]),
         ('"a\\nb" = 1', ['unknown key "a\\nb"']),

@@ -274,7 +274,7 @@ async def test_a_long_queue_through_every_kind_of_trouble(influxd, tmp_path, mon
     """20 000 points through slow answers, 401, 429, cuts and kills: all arrive, once; memory is flat."""
     monkeypatch.setattr(outbox, "_PAUSE_S", 0.2)
     monkeypatch.setattr(outbox, "_PAUSE_MAX_S", 1.0)
-    monkeypatch.setattr(outbox, "_PAUSE_DENIED_S", 2.0)
+    monkeypatch.setattr(DeniedError, "pause_s", 2.0)
     with opened(tmp_path) as (store, device):
         for n in range(0, 20_000, 2000):
             twitches(store, device, range(NOW + n, NOW + n + 2000))
@@ -309,6 +309,6 @@ def test_the_doctor_tries_every_server(influxd, tmp_path, capfd) -> None:
     _, out, _ = say(capfd, "doctor", "--json", "--config", tmp_path / "config.toml", "--data", tmp_path / "data")
     found = {check["name"]: check for check in objects(out)}
     good, bad = found[f"influxdb {influxd.url} fasciwatch"], found["influxdb http://127.0.0.1:9 fasciwatch"]
-    assert (good["ok"], good["found"]) == (True, "a point was written, read back and deleted")
+    assert (good["ok"], good["found"]) == (True, "what was sent there came back")
     assert not bad["ok"]
     assert "cannot be reached" in bad["found"]

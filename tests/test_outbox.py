@@ -46,6 +46,9 @@ class Scripted:
             raise RefusedError("400: bad line", "")
         self.took += letters
 
+    async def check(self):
+        pass
+
     async def close(self):
         pass
 

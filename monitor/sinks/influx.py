@@ -75,6 +75,9 @@ class Influx2:
         """Write them as points."""
         await self.write(await asyncio.to_thread(_body, letters))
 
+    async def check(self) -> None:
+        """Nothing is kept open that could break."""
+
     async def close(self) -> None:
         """Let the connection go."""
         client, self._client = self._client, None
@@ -144,6 +147,9 @@ class Influx1:
     async def deliver(self, letters: Sequence[Letter]) -> None:
         """Write them as points."""
         await self.write(await asyncio.to_thread(_body, letters))
+
+    async def check(self) -> None:
+        """Nothing is kept open that could break."""
 
     async def close(self) -> None:
         """Let the connection go."""

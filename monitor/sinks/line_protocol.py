@@ -16,6 +16,7 @@ import re
 from collections.abc import Mapping
 
 from firmware_interface.samples import Gap
+from monitor.alerts.engine import Alert
 from monitor.detection.events import Context, Twitch
 from monitor.outbox import Contents, Letter, kind, time_ns
 from monitor.store import Condition, Health, Linked
@@ -87,6 +88,9 @@ def _tags(contents: Contents) -> dict[str, str]:
             return {"stream": contents.stream.name, "reason": str(contents.reason)}
         case Condition():
             return {"condition": contents.name}
+        case Alert():  # of the device that it is about, not of one that said it
+            about = {"device": contents.device, "site": contents.site}
+            return about | {"alert": contents.name, "kind": contents.kind, "change": contents.change}
         case _:
             return {}
 
@@ -112,6 +116,8 @@ def _fields(contents: Contents) -> dict[str, bool | int | float | str | None]:
             return {"rssi_dbm": contents.rssi, "firmware": contents.firmware, "address": contents.address}
         case Condition():
             return {"active": contents.active, "detail": contents.detail}
+        case Alert():
+            return _alert(contents)
 
 
 def _twitch(twitch: Twitch) -> dict[str, bool | int | float | str | None]:
@@ -127,6 +133,19 @@ def _twitch(twitch: Twitch) -> dict[str, bool | int | float | str | None]:
         "median_hz": None if twitch.median_hz is None else float(twitch.median_hz),
         "motor_unit": twitch.motor_unit,
         "follows_s": None if twitch.follows_s is None else float(twitch.follows_s),
+    }
+
+
+def _alert(alert: Alert) -> dict[str, bool | int | float | str | None]:
+    return {
+        "raised": alert.raised,
+        "severity": str(alert.severity),
+        "acknowledged": alert.acknowledged,
+        "announce": alert.announce,
+        "value": None if alert.value is None else float(alert.value),
+        "why": alert.why,
+        "since_ns": alert.since_ns,
+        "snoozed_until_ns": alert.snoozed_until_ns,
     }
 
 
