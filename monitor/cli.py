@@ -153,24 +153,31 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="Of the emulated arm and radio.")] = 1,
     loss: Annotated[float, typer.Option(min=0.0, max=0.5, help="Share of packets that the radio loses.")] = 0.01,
     duration: Duration = None,
+    page: cli_page.Wanted = None,
     json_lines: Json = False,
     config_file: ConfigFile = None,
     data: DataDir = None,
 ) -> None:
     """Watch an emulated wearable over a virtual radio."""
     settings = config.load(config_file) if config_file else config.Settings()
-    source = partial(_emulated, seed, loss)
-    _collect(source, data or _demo_folder(), settings, json_lines=json_lines, duration_s=duration)
+    source, folder = partial(_emulated, seed, loss), data or _demo_folder()
+    with cli_page.beside(folder, settings, config_file, wanted=page):
+        _collect(source, folder, settings, json_lines=json_lines, duration_s=duration)
 
 
 @app.command()
 def run(
-    config_file: ConfigFile = None, duration: Duration = None, json_lines: Json = False, data: DataDir = None
+    page: cli_page.Wanted = None,
+    config_file: ConfigFile = None,
+    duration: Duration = None,
+    json_lines: Json = False,
+    data: DataDir = None,
 ) -> None:
     """Watch wearables: the configured ones, or all in reach."""
     settings = config.load(config_file)
-    source = partial(_wearables, settings)
-    _collect(source, data or settings.data_dir, settings, json_lines=json_lines, duration_s=duration)
+    source, folder = partial(_wearables, settings), data or settings.data_dir
+    with cli_page.beside(folder, settings, config_file, wanted=page):
+        _collect(source, folder, settings, json_lines=json_lines, duration_s=duration)
 
 
 @app.command()

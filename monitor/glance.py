@@ -4,8 +4,8 @@
 
 Rules:
 
-* What lasts is in the store. Here is what is too young for it: the state of a channel before it ends, a link that is
-  down, the loss of the last minute.
+* What lasts is in the store. Here is what is too young for it: the state of a channel before it ends, a link that
+  is down, the loss of the last minute.
 * Written by a thread of its own and never waited for: a slow disk makes the glance old, and nothing else.
 * A file is replaced as a whole, so that a reader finds one that is complete. An old one says that nothing runs.
 """

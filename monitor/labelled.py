@@ -15,7 +15,7 @@ _ALWAYS_NS = 2**63 - 1
 
 
 def labelled(folder: Path, since_ns: int = 0, until_ns: int = _ALWAYS_NS) -> Iterator[lines.Fields]:
-    """Each twitch of a data folder that was labelled, in order of time; one that is gone from the store is left out."""
+    """Each twitch of a data folder that was labelled, in order of time; but for those gone from the store."""
     with Diary.open(folder) as diary:
         labels = diary.labels(since_ns, until_ns)
     if not labels:

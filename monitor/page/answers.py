@@ -19,7 +19,7 @@ from nicegui import ui
 
 from firmware_interface.errors import Fault
 from monitor.cli_experiment import Planned, block_rates, planned_from
-from monitor.correlation.catalogue import DRUG_NOTE, EMERGENCY, Form, entry
+from monitor.correlation.catalogue import EMERGENCY, Form, entry
 from monitor.correlation.experiment import LOW_RISK, evaluate, plan
 from monitor.correlation.findings import Finding, Report, Verdict
 from monitor.correlation.stored import BIN_NS, sites_of
@@ -82,6 +82,7 @@ def _findings(report: Report) -> None:
         return
     main = [each for each in asked if each.site == asked[0].site]
     main.sort(key=lambda each: _ORDER.index(each.verdict))
+    _in_short(main)
     _suspected(main)
     for each in main:
         markup(_finding(each), "finding")
@@ -91,20 +92,27 @@ def _findings(report: Report) -> None:
         said = "; ".join(f"{question(each)}, {each.site}: {VERDICTS[each.verdict]}" for each in told)
         markup(f"<p>At single sites: {text(said) or 'nothing is linked, or possibly so'}.</p>")
     method = report.method
-    told_of = f"{method.days} days, {method.analysable_h:.0f} analysable hours, {method.hypotheses} questions asked"
-    markup(f'<p class="quiet">{told_of}. Adjusted for {text(", ".join(method.adjusted_for))}. {text(method.caution)}</p>')
+    told_of = (
+        f"{method.days} days, {method.analysable_h:.0f} analysable hours, {method.hypotheses} questions asked"
+    )
+    quiet(f"{told_of}. Adjusted for {', '.join(method.adjusted_for)}. {method.caution}")
+
+
+def _in_short(findings: Sequence[Finding]) -> None:
+    for verdict in _ORDER:
+        named = [question(each) for each in findings if each.verdict is verdict]
+        if named:
+            markup(f"<p><strong>{VERDICTS[verdict].capitalize()}:</strong> {text(', '.join(named))}.</p>")
 
 
 def _suspected(findings: Sequence[Finding]) -> None:
     """What was logged was suspected; beside it what was found."""
-    rows = "".join(
-        f'<tr><th scope="row">{text(question(each))}</th><td>{VERDICTS[each.verdict]}</td>'
-        f'<td class="n">{_ratio_said(each)}</td><td class="n">{each.episodes}</td><td class="n">{each.days}</td></tr>'
+    rows = [
+        (text(question(each)), VERDICTS[each.verdict], _ratio_said(each), str(each.episodes), str(each.days))
         for each in findings
-    )
+    ]
     heads = ("Suspected", "Found", "Rate ratio (interval)", "Episodes", "Days")
-    titles = "".join(f'<th scope="col"{" class=n" if n > 1 else ""}>{name}</th>' for n, name in enumerate(heads))
-    markup(f'<div class="wide"><table><thead><tr>{titles}</tr></thead><tbody>{rows}</tbody></table></div>')
+    markup(frame.table(heads, rows, numbers=(2, 3, 4)))
     ratios = [
         Ratio(question(each), each.rate_ratio, *each.always_valid_interval)
         for each in findings
@@ -112,11 +120,9 @@ def _suspected(findings: Sequence[Finding]) -> None:
     ]
     if ratios:
         svg = figures.forest(ratios, title="Rate ratios with intervals that hold at every look")
-        markup(
-            f'<figure class="wide">{themed(svg)}<figcaption class="quiet">Rate ratio: 2 is twice as many twitches, 1 no '
-            "difference. The lines hold however often one looks.</figcaption></figure>",
-            "forest",
-        )
+        said = "Rate ratio: 2 is twice as many twitches, 1 no difference. The lines hold however often one looks."
+        caption = f'<figcaption class="quiet">{said}</figcaption>'
+        markup(f'<figure class="wide">{themed(svg)}{caption}</figure>', "forest")
 
 
 def _finding(finding: Finding) -> str:
@@ -125,10 +131,9 @@ def _finding(finding: Finding) -> str:
     settle = ""
     if finding.verdict in (Verdict.POSSIBLE, Verdict.CANNOT_TELL):
         settle = f"<p><strong>What would settle it:</strong> {text(_settles(finding))}</p>"
-    drug = f'<p class="notice info">{text(DRUG_NOTE)}</p>' if entry(finding.trigger).drug else ""
     return (
         f'<h3>{text(question(finding))} <span class="verdict {finding.verdict}">{said}</span></h3>'
-        f"<p>{_MEANING[finding.verdict]}</p><ul>{reasons}</ul>{settle}{drug}{_curve(finding)}"
+        f"<p>{_MEANING[finding.verdict]}</p><ul>{reasons}</ul>{settle}{_curve(finding)}"
     )
 
 
@@ -180,8 +185,8 @@ async def _experiments(reader: Reader, place: ui.element) -> None:
             number, _, fields = kept[-1]
             await _running(reader, planned_from(number, fields))
         quiet(
-            "Days drawn by lot, one arm each: the only way here to tell what something does. For what is of low risk; "
-            "never with a drug."
+            "Days drawn by lot, one arm each: the only way here to tell what something does. For what is of low "
+            "risk; never with a drug."
         )
         _new(reader, place)
 
@@ -200,7 +205,7 @@ async def _running(reader: Reader, planned: Planned) -> None:
     if day < experiment.days:
         done = 100 * (day + 1) // experiment.days
         told = f"Today, day {day + 1} of {experiment.days}: <strong>{text(experiment.arm(day))}</strong>"
-        markup(f'<p>{told}</p><div class="bar" role="img" aria-label="{done} % over"><span style="width:{done}%"></span></div>')
+        markup(f"<p>{told}</p>{frame.progress(done)}")
         return
     try:
         result = await reader.ask(lambda archive: _result(archive, planned))
@@ -217,9 +222,9 @@ def _result(archive: Archive, planned: Planned) -> str:
     days = [(day_of(each.start_ns, None) - planned.begins).days for each in chosen]
     found = evaluate(planned.experiment, block_rates(chosen, days, planned.experiment))
     return (
-        f"Result: rate ratio {found.rate_ratio:.2f}, p {found.p:.3g}, from {found.pairs} pairs. The p is exact: of all "
-        f"orders that could have been drawn, {100 * found.p:.3g} % differ as much or more. It is one person, and "
-        "these weeks."
+        f"Result: rate ratio {found.rate_ratio:.2f}, p {found.p:.3g}, from {found.pairs} pairs. The p is exact: "
+        f"of all orders that could have been drawn, {100 * found.p:.3g} % differ as much or more. It is one person, "
+        "and these weeks."
     )
 
 
@@ -236,7 +241,7 @@ def _new(reader: Reader, place: ui.element) -> None:
             try:
                 made = plan(str(kind.value), (with_.value, without.value), _PAIRS, secrets.token_hex(32))
             except Fault as fault:
-                said.content = f'<p class="notice warn"><strong>Not planned:</strong> {text(fault)}</p>'
+                said.content = frame.warning("Not planned", fault)
                 return
             kept = {
                 "kind": made.kind, "arms": made.arms, "pairs": made.pairs, "block_days": made.block_days,

@@ -17,6 +17,7 @@ import io
 import json
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
@@ -31,13 +32,14 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstrai
 import monitor
 from firmware_interface.errors import Fault
 from monitor import glance, lines
+from monitor.alerts.engine import Verb
 from monitor.correlation.triggers import Precision, Reactive
 from monitor.database import StoreError
 from monitor.diary import Diary, DiaryError, Label, Logged
 from monitor.glance import STREAMING, Glance
 from monitor.labelled import labelled_lines, whole
 from monitor.logbook import log
-from monitor.page import work
+from monitor.page import alerts, work
 from monitor.page.envelope import COLUMN_NS, Columns, Drawn, past, wider
 from monitor.page.reader import Reader
 from monitor.store import Archive
@@ -72,7 +74,7 @@ class Problem(BaseModel):
     detail: str
 
 
-class Verb(StrEnum):
+class LogVerb(StrEnum):
     """What is done by logging; see docs/diary.md."""
 
     ADD = "add"
@@ -104,7 +106,7 @@ class _Said(BaseModel):
 class NewEntry(_Said):
     """What is to be logged."""
 
-    verb: Verb = Verb.ADD
+    verb: LogVerb = LogVerb.ADD
     kind: Words = Field("", description="Such as caffeine, or the name of a template.")
     key: Words = Field("", description="Of the same key, only the first is logged.")
 
@@ -231,6 +233,54 @@ class LabelSaid(BaseModel):
     label: Label | None = Field(description="null takes it back.")
 
 
+class AlertNow(BaseModel):
+    """An alert as it is."""
+
+    alert: str
+    kind: str
+    raised: bool
+    severity: str
+    since: str | None
+    why: str
+    device: str
+    site: str
+    acknowledged: bool
+    snoozed_until: str | None
+
+
+class AlertChange(BaseModel):
+    """Something that became of an alert."""
+
+    alert: str
+    at: str
+    change: str
+    severity: str
+    why: str
+
+
+class Alerts(BaseModel):
+    """Each alert as it is, and what happened in the last 30 days, newest first."""
+
+    alerts: list[AlertNow]
+    history: list[AlertChange]
+
+
+class Answer(BaseModel):
+    """What is to be done about an alert."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    alert: Words = Field(description="Its name; of a test any.")
+    action: Verb
+    lasting: Words = Field("1h", description="Of a snooze: 30min, 1h, 2d.")
+
+
+class Said(BaseModel):
+    """It was taken down."""
+
+    said_id: int
+
+
 class Exported(StrEnum):
     """What can be taken away."""
 
@@ -261,6 +311,7 @@ def api(reader: Reader) -> FastAPI:
     app.add_exception_handler(Fault, _told)
     _add_reading(app, reader)
     _add_diary(app, reader)
+    _add_alerts(app, reader)
     return app
 
 
@@ -400,6 +451,36 @@ def _add_diary(app: FastAPI, reader: Reader) -> None:
         return Response(status_code=204)
 
 
+def _add_alerts(app: FastAPI, reader: Reader) -> None:
+    @app.get("/alerts")
+    async def list_() -> Alerts:
+        """What is raised, snoozed or well, and what happened."""
+        standing, changes = await reader.ask(alerts.read)
+        return Alerts(
+            alerts=[
+                AlertNow(
+                    alert=a.name, kind=str(a.kind), raised=a.raised, severity=str(a.severity),
+                    since=_utc(a.since_ns), why=a.why, device=a.device, site=a.site, acknowledged=a.acknowledged,
+                    snoozed_until=_utc(a.snoozed_until_ns),
+                )
+                for a in standing
+            ],
+            history=[
+                AlertChange(
+                    alert=a.name, at=lines.utc(a.at_ns), change=str(a.change), severity=str(a.severity), why=a.why
+                )
+                for a in changes
+            ],
+        )  # fmt: skip
+
+    @app.post("/alerts", status_code=202)
+    async def answer(said: Answer) -> Said:
+        """Acknowledge, snooze, cancel a snooze, or test. The collector hears it within a second."""
+        known = [alert.name for alert in await reader.ask(Archive.alerts)]
+        number = await reader.do(lambda: alerts.tell(reader, known, said.alert, said.action, said.lasting))
+        return Said(said_id=number)
+
+
 def add_signs(app: FastAPI, reader: Reader) -> None:
     """/healthz and /metrics, where programs look for them."""
 
@@ -409,7 +490,10 @@ def add_signs(app: FastAPI, reader: Reader) -> None:
 
     @app.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> PlainTextResponse:
-        text = "".join(f"{line}\n" for line in _metrics(await reader.glance()))
+        raised = 0
+        with suppress(StoreError):  # nothing is stored yet
+            raised = sum(alert.raised for alert in await reader.ask(Archive.alerts))
+        text = "".join(f"{line}\n" for line in _metrics(await reader.glance(), raised))
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
@@ -421,13 +505,21 @@ def _range(since: datetime | None, until: datetime | None) -> tuple[int, int]:
     return (max(until_ns - _DAY_NS, 0) if since is None else _ns(since)), until_ns
 
 
+def _utc(time_ns: int | None) -> str | None:
+    return None if time_ns is None else lines.utc(time_ns)
+
+
 def _ns(moment: datetime) -> int:
-    return min(max(round((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 10**6) * 1000, 0), _LATEST_NS)
+    return min(
+        max(round((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 10**6) * 1000, 0), _LATEST_NS
+    )
 
 
 def _status(seen: Glance | None) -> Status:
     if seen is None:
-        return Status(running=False, at=lines.utc(time.time_ns()), version=monitor.__version__, troubles=[], devices=[])
+        return Status(
+            running=False, at=lines.utc(time.time_ns()), version=monitor.__version__, troubles=[], devices=[]
+        )
     devices = [
         DeviceNow(
             id=each.id, device=each.name, link=each.link, since=lines.utc(each.since_ns),
@@ -529,16 +621,18 @@ def _marks(archive: Archive, since_ns: int, until_ns: int) -> list[dict[str, Any
 
 def _states(reader: Reader, archive: Archive, since_ns: int, until_ns: int) -> list[dict[str, Any]]:
     """Those that are over, from the store, and those that last."""
-    told = [
+    stored = archive.contexts(since_ns, until_ns)
+    told: list[dict[str, Any]] = [
         {"device": d, "channel": c.channel, "state": str(c.state), "from_ms": c.onset_ns / 1e6,
          "to_ms": c.onset_ns / 1e6 + c.duration_s * 1e3}
-        for d, c in archive.contexts(since_ns, until_ns)
+        for d, c in stored
     ]  # fmt: skip
     seen = glance.read(reader.folder, time.time_ns())
     for device in seen.devices if seen and seen.at_ns < until_ns + 10**10 else ():
         for channel in device.channels:
             if channel.state is not None and device.link == STREAMING:
-                ended = [s["to_ms"] for s in told if s["device"] == device.id and s["channel"] == channel.label]
+                here = (c for d, c in stored if d == device.id and c.channel == channel.label)
+                ended = [c.onset_ns / 1e6 + c.duration_s * 1e3 for c in here]
                 from_ms = max([channel.state_since_ns / 1e6 - _DECIDED_MS, *ended])
                 told.append(
                     {"device": device.id, "channel": channel.label, "state": channel.state, "from_ms": from_ms,
@@ -613,11 +707,12 @@ _EXPORTS = {
 # ---- For Prometheus ----
 
 
-def _metrics(seen: Glance | None) -> Iterator[str]:
+def _metrics(seen: Glance | None, raised: int) -> Iterator[str]:
     devices = seen.devices if seen else ()
     families: tuple[tuple[str, str, str, list[tuple[dict[str, str], float]]], ...] = (
         ("up", "gauge", "Whether anything is being watched.", [({}, float(seen is not None))]),
         ("troubles", "gauge", "Things a person should know of.", [({}, float(len(seen.troubles) if seen else 0))]),
+        ("alerts_raised", "gauge", "Alerts that are raised.", [({}, float(raised))]),
         (
             "device_streaming", "gauge", "Whether a device is heard.",
             [({"device": d.name}, float(d.link == STREAMING)) for d in devices],

@@ -124,8 +124,10 @@ def wear(names: Sequence[str], shares: Sequence[tuple[Floats, Floats]], ticks: S
             tall, more = (row - 6) * min(analysable[place], 1), (row - 6) * min(excluded[place], 1)
             parts.append(_box(across(place), floor - tall, wide, tall, "var(--mark)"))
             parts.append(_box(across(place), floor - tall - more, wide, more, "url(#hatch)"))
-    key = _swatch("var(--mark)", "analysable") + _swatch("url(#hatch)", "excluded: muscle used, movement, bad contact")
-    key += '<span>no bar: not worn, or not received</span>'
+    key = _swatch("var(--mark)", "analysable") + _swatch(
+        "url(#hatch)", "excluded: muscle used, movement, bad contact"
+    )
+    key += "<span>no bar: not worn, or not received</span>"
     return f'<div class="legend">{key}</div>' + _svg([_HATCH, *parts], height, title)
 
 
@@ -143,8 +145,7 @@ def heat(rows: Sequence[tuple[str, Sequence[Cell]]], title: str) -> str:
             parts.append(_words(LEFT - 8, y + tall * 0.72, name, "end"))
         for hour, cell in enumerate(cells):
             parts.append(_cell(LEFT + hour * wide, y, wide - 1.5, tall - 1.5, cell, full))
-    for hour in range(0, 24, 3):
-        parts.append(_words(LEFT + hour * wide + 2, height - 6, f"{hour}:00", "start"))
+    parts += [_words(LEFT + hour * wide + 2, height - 6, f"{hour}:00") for hour in range(0, 24, 3)]
     scale = "".join(
         f'<svg width="22" height="12" aria-hidden="true"><rect class="cell" width="22" height="12" '
         f'fill-opacity="{0.08 + 0.92 * share:.2f}"/></svg>'
@@ -189,7 +190,8 @@ def waveform(values: Sequence[float], start_s: float, rate_hz: float, unit: str,
 
 _HATCH = (
     '<defs><pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
-    '<rect width="6" height="6" fill="var(--shade)"/><rect width="2" height="6" fill="var(--sand)"/></pattern></defs>'
+    '<rect width="6" height="6" fill="var(--shade)"/><rect width="2" height="6" fill="var(--sand)"/>'
+    "</pattern></defs>"
 )
 
 
@@ -201,7 +203,9 @@ def _drawn(line: Line, number: int, across: Scale, up: Scale) -> list[str]:
     """In unbroken runs; a bin that stands alone is a dot."""
     parts = []
     known = np.flatnonzero(~np.isnan(line.rates))
-    style = f'fill="none" stroke="var(--mark)" stroke-width="2" stroke-dasharray="{_DASHES[number % len(_DASHES)]}"'
+    style = (
+        f'fill="none" stroke="var(--mark)" stroke-width="2" stroke-dasharray="{_DASHES[number % len(_DASHES)]}"'
+    )
     for run in np.split(known, np.flatnonzero(np.diff(known) > 1) + 1):
         points = [(across(place + 0.5), up(line.rates[place])) for place in run.tolist()]
         joined = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
@@ -223,8 +227,8 @@ def _mark(each: Logged, y: float, across: Scale, reaching: float) -> str:
     x = across(each.begins)
     span = "" if each.ends is None else _box(x, y + 4, max(across(each.ends) - x, 2), 5, "var(--warn)")
     diamond = f"{x:.1f},{y + 1:.1f} {x + 5:.1f},{y + 6:.1f} {x:.1f},{y + 11:.1f} {x - 5:.1f},{y + 6:.1f}"
-    line = f'<line x1="{x:.1f}" y1="{y + 11}" x2="{x:.1f}" y2="{reaching}" stroke="var(--warn)" stroke-dasharray="1 3"/>'
-    below = line if reaching else ""
+    ends = f'x1="{x:.1f}" y1="{y + 11}" x2="{x:.1f}" y2="{reaching}"'
+    below = f'<line {ends} stroke="var(--warn)" stroke-dasharray="1 3"/>' if reaching else ""
     shape = f'<polygon points="{diamond}" fill="var(--warn)"/>'
     return f'<g class="logged"><title>{text(each.about)}</title>{span}{below}{shape}</g>'
 
@@ -246,14 +250,16 @@ def _cell(x: float, y: float, wide: float, tall: float, cell: Cell, full: float)
 
 def _time_axis(ticks: Sequence[Tick], across: Scale, top: float, bottom: float) -> str:
     return "".join(
-        _rule(across(tick.at), top, across(tick.at), bottom + 4) + _words(across(tick.at) + 3, bottom + 17, tick.label)
+        _rule(across(tick.at), top, across(tick.at), bottom + 4)
+        + _words(across(tick.at) + 3, bottom + 17, tick.label)
         for tick in ticks
     )
 
 
 def _swatch(fill: str, said: str) -> str:
-    box = f'<svg width="16" height="12" aria-hidden="true">{_HATCH if "hatch" in fill else ""}<rect width="16" height="12" fill="{fill}"/></svg>'
-    return f"<span>{box} {text(said)}</span>"
+    pattern = _HATCH if "hatch" in fill else ""
+    box = f'{pattern}<rect width="16" height="12" fill="{fill}"/>'
+    return f'<span><svg width="16" height="12" aria-hidden="true">{box}</svg> {text(said)}</span>'
 
 
 def _svg(parts: Sequence[str], height: float, title: str, width: int = WIDTH) -> str:

@@ -7,7 +7,7 @@ Rules:
 * Columns are counted from 1970 UTC: two browsers that look at one time draw the same, and share its cost.
 * What is drawn is what the detector works on, band-passed; each block is filtered with the one before it as its
   run-up, so that a column does not depend on where a window begins.
-* A column without a sample between two that have some repeats the one before; where nothing was received it is NaN.
+* A column without a sample between two that have some repeats the one before; NaN is what was not received.
 """
 
 from __future__ import annotations
@@ -70,18 +70,14 @@ def envelope(blocks: Sequence[SampleBlock], channels: int, first: int, count: in
     return columns
 
 
-def past(
-    raw: RawArchive, device: KnownDevice, first: int, count: int, column_ns: int
-) -> list[Drawn]:
+def past(raw: RawArchive, device: KnownDevice, first: int, count: int, column_ns: int) -> list[Drawn]:
     """A stretch of a device as it was kept."""
     since_ns, until_ns = first * column_ns, (first + count) * column_ns
     drawn = []
     for stream in shown(device):
         blocks = raw.window(device.id, stream.name, since_ns - _RUN_UP_NS, until_ns).blocks
         of_stream = [block for block in blocks if block.stream.channels == stream.channels]
-        drawn.append(
-            Drawn(device.id, stream, envelope(of_stream, len(stream.channels), first, count, column_ns))
-        )
+        drawn.append(Drawn(device.id, stream, envelope(of_stream, len(stream.channels), first, count, column_ns)))
     return drawn
 
 
@@ -99,9 +95,7 @@ class Live:
         self._kept: dict[tuple[int, str], Drawn] = {}
         self._first = 0
 
-    def columns(
-        self, devices: Iterable[KnownDevice], first: int, count: int, now_ns: int
-    ) -> list[Drawn] | None:
+    def columns(self, devices: Iterable[KnownDevice], first: int, count: int, now_ns: int) -> list[Drawn] | None:
         """The columns of all devices; `None` where they begin before what is kept."""
         with self._lock:
             if now_ns - self._read_ns > _FRESH_NS:
@@ -189,4 +183,3 @@ def _repeat(columns: Columns, held: NDArray[np.int64]) -> None:
     """Slow signals leave columns empty between two samples."""
     span = np.arange(held[0], held[-1] + 1)
     columns[:, span] = columns[:, held[np.searchsorted(held, span, "right") - 1]]
-

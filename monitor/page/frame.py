@@ -12,7 +12,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from html import escape
@@ -78,9 +78,7 @@ def screen(path: str, title: str) -> Iterator[None]:
         with ui.element("main").classes("main").props('id="main" tabindex="-1"'):
             with ui.element("header").classes("top"):
                 heading(title, 1)
-                markup(
-                    '<button type="button" class="quiet-button" data-calm>Hide counts</button>'
-                )
+                markup('<button type="button" class="quiet-button" data-calm>Hide counts</button>')
             yield
 
 
@@ -160,6 +158,58 @@ def notice(said: str, kind: str = "info") -> None:
     """Something that a person should read: info or warn."""
     word = {"warn": "Attention", "info": "Note"}[kind]
     markup(f'<p class="notice {kind}"><strong>{word}:</strong> {text(said)}</p>')
+
+
+def facts(told: Iterable[tuple[str, str]]) -> str:
+    """Names and what they are, as markup; both are escaped here."""
+    listed = "".join(f"<div><dt>{text(name)}</dt><dd>{text(said)}</dd></div>" for name, said in told)
+    return f'<dl class="facts">{listed}</dl>'
+
+
+def table(
+    heads: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    numbers: Sequence[int] = (),
+    counts: Sequence[int] = (),
+) -> str:
+    """A table as markup; the first cell of a row names it.
+
+    Args:
+        heads: of the columns.
+        rows: cells, which are markup: whoever calls has escaped what is not.
+        numbers: columns that are set to the right.
+        counts: columns that can be hidden.
+    """
+
+    def kind(column: int) -> str:
+        classes = " ".join(["n"] * (column in numbers) + ["count"] * (column in counts))
+        return f' class="{classes}"' if classes else ""
+
+    titles = "".join(f'<th scope="col"{kind(n)}>{text(each)}</th>' for n, each in enumerate(heads))
+    lines = "".join(
+        f'<tr><th scope="row">{row[0]}</th>'
+        + "".join(f"<td{kind(n)}>{cell}</td>" for n, cell in enumerate(row[1:], 1))
+        + "</tr>"
+        for row in rows
+    )
+    return f'<div class="wide"><table><thead><tr>{titles}</tr></thead><tbody>{lines}</tbody></table></div>'
+
+
+def entry(said: str, when: str) -> str:
+    """A line of a list, with its time; both are markup."""
+    return f'<div class="entry"><span>{said}</span><span class="when">{when}</span></div>'
+
+
+def warning(begins: str, said: object) -> str:
+    """What went wrong, as markup."""
+    return f'<p class="notice warn"><strong>{begins}:</strong> {text(said)}</p>'
+
+
+def progress(percent: int) -> str:
+    """How much is over, as markup."""
+    about = f'role="img" aria-label="{percent} % over"'
+    return f'<div class="bar" {about}><span style="width:{percent}%"></span></div>'
 
 
 @contextmanager

@@ -50,6 +50,8 @@ _EXCLUDED = {
 }
 
 _past: dict[Reader, Past] = {}
+_warming: list[asyncio.Task[None]] = []
+"""Kept, so that they are not forgotten half-way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ def warm(reader: Reader) -> None:
         with suppress(StoreError):
             await reader.ask(lambda archive: past.sums(archive, time.time_ns()))
 
-    reader.warming = asyncio.create_task(read(), name="warm")
+    _warming.append(asyncio.create_task(read(), name="warm"))
 
 
 def screen_of(reader: Reader) -> Callable[..., Coroutine[Any, Any, None]]:
@@ -176,12 +178,10 @@ def _read(archive: Archive, sums: Sums, view: View) -> _Read:
 
 def _choices(view: View, sums: Sums) -> None:
     ranges = "".join(
-        f'<a class="button" href="{view.link(range=name, hour=None)}"{_current(name == view.range)}>{name.capitalize()}</a>'
-        for name in RANGES
+        _choice(view.link(range=name, hour=None), name.capitalize(), chosen=name == view.range) for name in RANGES
     )
     sites = "".join(
-        f'<a class="button" href="{text(view.link(site=name))}"{_current(name == view.site)}>{text(name or "All sites")}</a>'
-        for name in ("", *sums.sites)
+        _choice(view.link(site=name), name or "All sites", chosen=name == view.site) for name in ("", *sums.sites)
     )
     step = timedelta(days=view.days)
     span = _day(view.last) if view.days == 1 else f"{_day(view.first)} to {_day(view.last)}"
@@ -190,8 +190,7 @@ def _choices(view: View, sums: Sums) -> None:
         earlier = view.link(on=(view.last - step).isoformat(), hour=None)
         later = view.link(on=(view.last + step).isoformat(), hour=None)
         today = view.last >= local_now().date()
-        turning = f'<a class="button" href="{earlier}">Earlier</a>'
-        turning += "" if today else f'<a class="button" href="{later}">Later</a>'
+        turning = _choice(earlier, "Earlier") + ("" if today else _choice(later, "Later"))
     zone = text(frame.zone_name())
     markup(
         f'<div class="row" role="group" aria-label="How much">{ranges}{turning}<strong>{span}</strong>'
@@ -201,8 +200,9 @@ def _choices(view: View, sums: Sums) -> None:
         markup(f'<div class="row" role="group" aria-label="Where">{sites}</div>')
 
 
-def _current(is_it: bool) -> str:  # noqa: FBT001
-    return ' aria-current="true"' if is_it else ""
+def _choice(link: str, said: str, *, chosen: bool = False) -> str:
+    current = ' aria-current="true"' if chosen else ""
+    return f'<a class="button" href="{text(link)}"{current}>{text(said)}</a>'
 
 
 def _day(day: date) -> str:
@@ -275,7 +275,9 @@ def _excluded(spent: Sequence[Spent], sums: Sums) -> str:
     observed = sums.observed_s.sum()
     if not observed:
         return ""
-    said = [f"analysable {sums.analysable_s.sum() / 3600:.1f} h of {observed / 3600:.1f} h worn, all channels added up"]
+    said = [
+        f"analysable {sums.analysable_s.sum() / 3600:.1f} h of {observed / 3600:.1f} h worn, all channels added up"
+    ]
     for state, words in _EXCLUDED.items():
         seconds = sum(each.seconds for each in spent if each.state is state)
         if seconds:
@@ -301,12 +303,25 @@ def _heat(view: View, sums: Sums) -> str:
 
 
 def _cell(
-    view: View, found: Binned, rates: np.ndarray, observed: np.ndarray, place: int, day: date, hour: int, a_row: int
+    view: View,
+    found: Binned,
+    rates: np.ndarray,
+    observed: np.ndarray,
+    place: int,
+    day: date,
+    hour: int,
+    a_row: int,
 ) -> charts.Cell:
     rate, minutes = float(rates[place]), found.analysable_s[place] / 60
-    told = "too little could be analysed" if math.isnan(rate) else f"{rate:.2f} a minute in {minutes:.0f} analysable min"
-    link = view.link(range="day", on=day.isoformat(), hour=hour) if a_row == 1 else view.link(
-        range="week", on=(day + timedelta(days=6)).isoformat(), hour=None
+    told = (
+        "too little could be analysed"
+        if math.isnan(rate)
+        else f"{rate:.2f} a minute in {minutes:.0f} analysable min"
+    )
+    link = (
+        view.link(range="day", on=day.isoformat(), hour=hour)
+        if a_row == 1
+        else view.link(range="week", on=(day + timedelta(days=6)).isoformat(), hour=None)
     )
     return charts.Cell(rate, bool(observed[place] > 0), f"{day.day} {day:%b} {hour}:00: {told}", link)
 
@@ -319,7 +334,9 @@ async def _twitches(reader: Reader, view: View, twitches: Sequence[tuple[int, Tw
     labels = await reader.write(lambda diary: diary.labels(view.since_ns, view.until_ns))
     said = {(each.device_id, each.channel, each.onset_ns): each.label for each in labels}
     with card(f"Twitches, {when}"):
-        shown = [each for each in twitches if view.site in ("", each[1].channel) or view.site.endswith(each[1].channel)]
+        shown = [
+            each for each in twitches if view.site in ("", each[1].channel) or view.site.endswith(each[1].channel)
+        ]
         if not shown:
             quiet("None were reported.")
             return
@@ -333,13 +350,12 @@ def _thumbnail(reader: Reader, device: int, twitch: Twitch, label: Label | None)
     at = f"{local(twitch.onset_ns):%H:%M:%S}"
     named = f"{twitch.channel} {at}"
     made = ui.element("button").classes("thumbnail").props(f'type="button" aria-label="Open twitch {text(named)}"')
-    made.on("click", lambda: _opened(reader, device, twitch, marked))
     with made:
-        markup(
-            overlay([twitch.waveform.tolist()], named)
-            + f"<span><strong>{text(twitch.channel)}</strong> {at}<br>{size_said(twitch.peak_to_peak, twitch.unit)}</span>"
-        )
+        size = size_said(twitch.peak_to_peak, twitch.unit)
+        about = f"<span><strong>{text(twitch.channel)}</strong> {at}<br>{size}</span>"
+        markup(overlay([twitch.waveform.tolist()], named) + about)
         marked = ui.label(f"label: {label}" if label else "").classes("quiet")
+    made.on("click", lambda: _opened(reader, device, twitch, marked))
 
 
 async def _opened(reader: Reader, device: int, twitch: Twitch, marked: ui.label) -> None:
@@ -353,8 +369,7 @@ async def _opened(reader: Reader, device: int, twitch: Twitch, marked: ui.label)
         frame.heading(named)
         unit = frame.unit_said(twitch.unit)
         markup(charts.waveform(twitch.waveform.tolist(), twitch.waveform_start_s, twitch.rate_hz, unit, named))
-        facts = "".join(f"<div><dt>{name}</dt><dd>{text(value)}</dd></div>" for name, value in _features(twitch))
-        markup(f'<dl class="facts">{facts}</dl>')
+        markup(frame.facts(_features(twitch)))
         markup(f"<p>{near}</p>")
         frame.heading("Was it a twitch?", 3)
         quiet("What you say is kept for benchmarks. It changes no count.")
@@ -414,10 +429,6 @@ def _logged(logged: Sequence[InDiary]) -> None:
     with card("Logged in this time"):
         if not logged:
             quiet("Nothing.")
-        rows = [
-            f'<div class="entry"><span>{text(entry_said(each.entry))}</span>'
-            f'<span class="when">{moment(each.entry.occurred_ns)}</span></div>'
-            for each in logged[::-1]
-        ]
+        rows = [frame.entry(text(entry_said(each.entry)), moment(each.entry.occurred_ns)) for each in logged[::-1]]
         more = f"<details><summary>{len(rows) - _LISTED} more</summary>{''.join(rows[_LISTED:500])}</details>"
         markup("".join(rows[:_LISTED]) + (more if len(rows) > _LISTED else ""))

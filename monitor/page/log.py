@@ -58,7 +58,7 @@ async def build(reader: Reader) -> None:
             try:
                 answer = await reader.write(lambda diary: log(diary, verb, fields, time.time_ns(), None))
             except Fault as fault:
-                said.content = f'<p class="notice warn"><strong>Not logged:</strong> {text(fault)}</p>'
+                said.content = frame.warning("Not logged", fault)
                 return False
             said.content = _told(verb, answer)
             await renew()
@@ -183,7 +183,9 @@ def _entries(seen: _Seen, act: Act) -> None:
         quiet("Nothing yet.")
     for each in seen.entries:
         with ui.element("div").classes("entry"):
-            markup(f"<div>{text(entry_said(each.entry))}<br><span class='when'>{text(_when(each.entry))}</span></div>")
+            markup(
+                f"<div>{text(entry_said(each.entry))}<br><span class='when'>{text(_when(each.entry))}</span></div>"
+            )
             about = f"Delete {entry_said(each.entry)}, {_when(each.entry)}"
             number = {"id": str(each.id)}
             button("Delete", lambda number=number: act("delete", number), label=about)
@@ -214,5 +216,5 @@ def _told(verb: str, answer: Answer) -> str:
     else:
         done = lines.DONE.get(verb, "logged").capitalize()
         told = "; ".join(f"{done}: {entry_said(each.entry)}, {_when(each.entry)}" for each in answer.receipts)
-    notes = "".join(f'<p class="notice warn"><strong>Attention:</strong> {text(note)}</p>' for note in answer.notes)
+    notes = "".join(frame.warning("Attention", note) for note in answer.notes)
     return f'<p class="notice info"><strong>{text(told)}</strong></p>{notes}'

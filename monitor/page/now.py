@@ -78,10 +78,7 @@ def _status(seen: Glance | None) -> str:
     if seen is None:
         said = "Nothing is being watched now. Start it with <code>fasciwatch run</code>, or see Set-up."
         return f'<p class="notice info" role="status"><strong>Note:</strong> {said}</p>'
-    troubles = "".join(
-        f'<p class="notice warn" role="status"><strong>Attention:</strong> {text(each)}</p>' for each in seen.troubles
-    )
-    return troubles
+    return "".join(frame.warning("Attention", each) for each in seen.troubles)
 
 
 def _devices(seen: Glance | None) -> str:
@@ -94,17 +91,18 @@ def _device(device: DeviceGlance, now_ns: int) -> str:
     facts = [
         ("Link", _link(device, now_ns)),
         ("Battery", "not told" if device.battery_percent is None else f"{device.battery_percent} %"),
-        ("Lost in the last minute", f"{100 * device.loss_minute:.1f} %{'' if device.loss_exact else ', estimated'}"),
+        (
+            "Lost in the last minute",
+            f"{100 * device.loss_minute:.1f} %{'' if device.loss_exact else ', estimated'}",
+        ),
         ("Contact", _contact(device)),
     ]
     if device.rssi is not None:
         facts.append(("Radio, when found", f"{device.rssi} dBm"))
-    listed = "".join(f"<div><dt>{name}</dt><dd>{text(said)}</dd></div>" for name, said in facts)
-    rows = "".join(_channel(each) for each in device.channels)
-    heads = '<th scope="col">Channel</th><th scope="col">Now</th><th scope="col" class="n">Noise</th>'
-    heads += '<th scope="col" class="n count">Twitches</th><th scope="col" class="n count">a minute</th>'
-    table = f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
-    return f'<div class="device"><h3>{text(device.name)}</h3><dl class="facts">{listed}</dl>{table if rows else ""}</div>'
+    heads = ("Channel", "Now", "Noise", "Twitches", "a minute")
+    rows = [_channel(each) for each in device.channels]
+    table = frame.table(heads, rows, numbers=(2, 3, 4), counts=(3, 4)) if rows else ""
+    return f'<div class="device"><h3>{text(device.name)}</h3>{frame.facts(facts)}{table}</div>'
 
 
 def _link(device: DeviceGlance, now_ns: int) -> str:
@@ -123,16 +121,13 @@ def _contact(device: DeviceGlance) -> str:
     return f"bad at {', '.join(bad)}" if bad else "good"
 
 
-def _channel(channel: ChannelGlance) -> str:
+def _channel(channel: ChannelGlance) -> tuple[str, ...]:
     word, sign = STATES.get(channel.state, (channel.state, "?"))
+    shown = f'<span aria-hidden="true">{sign}</span> {text(word)}'
+    state = f'<span class="state {text(channel.state or "rest")}">{shown}</span>'
     minutes = channel.analysable_s / 60
     rate = f"{channel.twitches / minutes:.1f}" if channel.analysable_s > _LEAST_ANALYSABLE_S else "–"
-    return (
-        f'<tr><th scope="row">{text(channel.label)}</th>'
-        f'<td><span class="state {text(channel.state or "rest")}"><span aria-hidden="true">{sign}</span> {text(word)}</span></td>'
-        f'<td class="n">{noise_said(channel)}</td><td class="n count">{channel.twitches}</td>'
-        f'<td class="n count">{rate}</td></tr>'
-    )
+    return text(channel.label), state, noise_said(channel), str(channel.twitches), rate
 
 
 def noise_said(channel: ChannelGlance) -> str:
@@ -174,10 +169,14 @@ def aligned(twitches: Sequence[Twitch]) -> list[list[float]]:
     peaks = [int(np.abs(each.waveform).argmax()) if each.waveform.size else 0 for each in twitches]
     before = min(peaks)
     after = min(each.waveform.size - peak for each, peak in zip(twitches, peaks, strict=True))
-    return [each.waveform[peak - before : peak + after].tolist() for each, peak in zip(twitches, peaks, strict=True)]
+    return [
+        each.waveform[peak - before : peak + after].tolist() for each, peak in zip(twitches, peaks, strict=True)
+    ]
 
 
-def overlay(shapes: Sequence[Sequence[float]], title: str, width: int = _SHAPE_WIDTH, height: int = _SHAPE_HEIGHT) -> str:
+def overlay(
+    shapes: Sequence[Sequence[float]], title: str, width: int = _SHAPE_WIDTH, height: int = _SHAPE_HEIGHT
+) -> str:
     """Waveforms over one another, the last the darkest."""
     reach = max((abs(value) for shape in shapes for value in shape), default=1.0) or 1.0
     parts = []
@@ -188,8 +187,5 @@ def overlay(shapes: Sequence[Sequence[float]], title: str, width: int = _SHAPE_W
         )
         opacity = 1.0 if number == len(shapes) else 0.12 + 0.3 * number / len(shapes)
         parts.append(f'<polyline points="{points}" fill="none" stroke="var(--trace)" opacity="{opacity:.2f}"/>')
-    return (
-        f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" aria-label="{text(title)}">'
-        f"<title>{text(title)}</title>{''.join(parts)}</svg>"
-    )
-
+    size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
+    return f'<svg {size} role="img" aria-label="{text(title)}">{"".join(parts)}</svg>'

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from threading import Lock
 
 import numpy as np
@@ -76,8 +76,11 @@ def binned(sums: Sums, places: NDArray[np.int64], count: int) -> Binned:
     """Add up what has the same place."""
     inside = (places >= 0) & (places < count)
     chosen = places[inside]
-    added = (np.bincount(chosen, values[inside], count) for values in (sums.observed_s, sums.analysable_s, sums.twitches))
-    return Binned(*added)
+    added = (
+        np.bincount(chosen, values[inside], count)
+        for values in (sums.observed_s, sums.analysable_s, sums.twitches)
+    )
+    return Binned(*(each.astype(float) for each in added))
 
 
 class Past:
@@ -133,9 +136,4 @@ def places_by_day(sums: Sums, first: date) -> tuple[NDArray[np.int64], NDArray[n
 
 def midnight_ns(day: date) -> int:
     """When a day begins on this computer's clock."""
-    return round(datetime(day.year, day.month, day.day).astimezone().timestamp()) * 10**9  # noqa: DTZ001
-
-
-def last_day(day: date, days: int) -> date:
-    """So many days later."""
-    return day + timedelta(days=days)
+    return round(datetime(day.year, day.month, day.day).astimezone().timestamp()) * 10**9

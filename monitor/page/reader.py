@@ -23,7 +23,6 @@ from typing import TypeVar
 from firmware_interface.samples import SampleBlock
 from monitor import glance
 from monitor.config import Settings
-from monitor.database import StoreError
 from monitor.diary import Diary
 from monitor.glance import Glance
 from monitor.page.envelope import Live
@@ -122,6 +121,3 @@ def _step_back() -> None:
     """In the worker: everything else goes first."""
     with suppress(OSError, AttributeError):
         os.nice(10)
-
-
-__all__ = ["Reader", "StoreError"]

@@ -2,20 +2,19 @@
 
 Rules:
 
-* The Host header must be a name of ours: another one is a foreign site that had its name point here (DNS rebinding).
-* A write, and every WebSocket, must come from a page of ours, as its Origin says. Programs have none, and need none.
+* The Host header must be a name of ours: another one is a foreign site that had its name point here.
+* A write, and every WebSocket, must come from a page of ours, as its Origin says. A program that writes has none.
 * Where a token is asked for, nothing but the way in is to be had without it: no asset, no document, no socket.
 * What is guessed is slowed down: so many attempts a minute from an address, and so many in all.
 * A body has an end. No path of a request reaches the file system: what could climb is refused before anyone looks.
 * A browser is told to run no script but ours (a nonce in each page), and to talk to no other host.
-* A session is a signed cookie; its key comes from the token, so that it outlives a restart, and ends with the token.
+* A session is a signed cookie; its key comes from the token: it outlives a restart, and ends with the token.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 import secrets
 import time
 from collections import deque
@@ -103,16 +102,6 @@ def hosts(names: Iterable[str], port: int, *, tls: bool) -> frozenset[str]:
     bracketed = {f"[{name}]" if ":" in name else name.lower() for name in names}
     bare = bracketed if port == (443 if tls else 80) else set()
     return frozenset({f"{name}:{port}" for name in bracketed} | bare)
-
-
-def is_loopback(address: str) -> bool:
-    """Whether nobody but this computer reaches an address."""
-    if address == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False
 
 
 def refusal(asked: Asked, access: Access, now_s: float) -> Refused | None:

@@ -11,33 +11,36 @@ Rules:
 
 from __future__ import annotations
 
-import asyncio
 import os
-import resource
 import socket
 import sys
 import time
 import webbrowser
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Thread
-from typing import Any, ClassVar
 
-from firmware_interface.errors import Fault
+import uvicorn
+from fastapi import FastAPI, HTTPException, Request, Response
+from nicegui import app as nicegui_app
+from nicegui import ui
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.types import ASGIApp
+
 from monitor.config import Settings
-from monitor.page.security import COOKIE, LOGIN, Access, Attempts, Codes, Guard, hosts, is_loopback, new_session, same
+from monitor.page import alerts, answers, history, log, now, qr, setup, work
+from monitor.page.api import add_signs, api
+from monitor.page.frame import ASSETS, asset
+from monitor.page.place import EVERYWHERE, PageError, is_loopback, local_addresses, url
+from monitor.page.reader import Reader
+from monitor.page.security import COOKIE, LOGIN, Access, Attempts, Codes, Guard, hosts, new_session, same
+from monitor.page.way_in import PAGE
 
 _CONNECTIONS_MAX = 256
 _MESSAGE_MAX = 1 << 20
 _SESSION_S = 30 * 86400
-
-
-class PageError(Fault):
-    """The page cannot be served like this; the person's to mend."""
-
-    exit_code: ClassVar[int] = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,10 @@ class Reach:
             )
         return self
 
+    def moved(self, port: int) -> Reach:
+        """The same on another port."""
+        return replace(self, port=port)
+
     @property
     def all_names(self) -> list[str]:
         """What a Host header may say."""
@@ -86,38 +93,13 @@ class Reach:
         if not is_loopback(self.address):
             host = socket.gethostname()
             own += [host, f"{host.split('.')[0]}.local", *local_addresses()]
-            own += [] if self.address in ("0.0.0.0", "::") else [self.address]  # noqa: S104 - compared, not bound
+            own += [] if self.address in EVERYWHERE else [self.address]
         return list(dict.fromkeys([*own, *self.names]))
 
     @property
     def url(self) -> str:
         """To be opened, by whoever can reach it."""
-        anywhere = self.address in ("0.0.0.0", "::")  # noqa: S104
-        host = next(iter(local_addresses()), "localhost") if anywhere else self.address
-        named = f"[{host}]" if ":" in host else host
-        return f"{'https' if self.tls else 'http'}://{named}:{self.port}/"
-
-
-def local_addresses() -> list[str]:
-    """Of this computer on its network; nothing is sent to find out."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, suppress(OSError):
-        probe.connect(("192.0.2.1", 9))  # TEST-NET-1, which is nowhere
-        return [probe.getsockname()[0]]
-    return []
-
-
-def free_port(address: str, first: int) -> int:
-    """`first`, or the next one that nobody listens on.
-
-    Raises:
-        PageError: none of ten is free.
-    """
-    for port in range(first, first + 10):
-        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as trial, suppress(OSError):
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            trial.bind((address, port))
-            return port
-    raise PageError(f"the ports {first} to {first + 9} are all in use", "Name another one with --port")
+        return url(self.address, self.port, tls=self.tls)
 
 
 def serve(
@@ -140,15 +122,15 @@ def serve(
         opened: in a browser, where there is a desktop.
         until_left: end when standard input does: with whoever started us.
         say: tells a person.
-    """
-    import uvicorn  # noqa: PLC0415 - a second to import, and only here
 
+    Raises:
+        PageError: another program listens there.
+    """
     os.umask(0o077)
     _allow_files()
     codes = Codes()
-    app = application(folder, settings, config_file, reach, codes)
     config = uvicorn.Config(
-        app,
+        application(folder, settings, config_file, reach, codes),
         host=reach.address,
         port=reach.port,
         ssl_certfile=reach.certificate,
@@ -168,30 +150,37 @@ def serve(
     server.run()
 
 
-def _Server(config: Any, begun: Callable[[], None]) -> Any:  # noqa: ANN401, N802 - a class that is made late
-    import uvicorn  # noqa: PLC0415
+class _Server(uvicorn.Server):
+    """Says when it has begun, and why it cannot.
 
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            try:
-                await super().startup(sockets)
-            except SystemExit:
-                raise PageError(
-                    f"the page cannot listen on {config.host} port {config.port}",
-                    "Another program does; name another --port",
-                ) from None
-            if self.started:
-                begun()
+    Args:
+        config: uvicorn's.
+        begun: called once it listens.
+    """
 
-    return Server(config)
+    def __init__(self, config: uvicorn.Config, begun: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._begun = begun
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen."""
+        try:
+            await super().startup(sockets)
+        except SystemExit:
+            where = f"{self.config.host} port {self.config.port}"
+            raise PageError(
+                f"the page cannot listen on {where}", "Another program does; name another --port"
+            ) from None
+        if self.started:
+            self._begun()
 
 
 def _begun(reach: Reach, codes: Codes, *, opened: bool, say: Callable[[str], None]) -> None:
     link = reach.url
     if reach.token:
         link = f"{reach.url}login#{codes.new(time.time())}"
-        say(f"one-time link, good for ten minutes: {link}")
-        say(qr(link))
+        say(f"to log in once, within ten minutes: {link}")
+        say(qr.blocks(link))
     say(f"the page: {reach.url}")
     if opened and has_desktop():
         Thread(target=webbrowser.open, args=(link,), name="browser", daemon=True).start()
@@ -204,50 +193,29 @@ def has_desktop() -> bool:
     return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
 
 
-def qr(link: str) -> str:
-    """The link as a picture for a terminal."""
-    import io  # noqa: PLC0415
-
-    import segno  # noqa: PLC0415
-
-    drawn = io.StringIO()
-    segno.make(link, error="m").terminal(drawn, compact=True)
-    return drawn.getvalue()
-
-
-def _leave_with_parent(server: Any) -> None:  # noqa: ANN401
+def _leave_with_parent(server: uvicorn.Server) -> None:
     sys.stdin.read()
     server.should_exit = True
 
 
 def _allow_files() -> None:
     """As many open connections as the system lets us have, so that idle ones keep nobody out."""
+    if sys.platform == "win32":
+        return
+    import resource  # noqa: PLC0415 - not there on Windows
+
     with suppress(ValueError, OSError):
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536) if hard > 0 else 65536, hard))
 
 
-def application(folder: Path, settings: Settings, config_file: Path | None, reach: Reach, codes: Codes) -> Any:  # noqa: ANN401
+def application(folder: Path, settings: Settings, config_file: Path | None, reach: Reach, codes: Codes) -> ASGIApp:
     """All of it, behind its door."""
-    os.environ.setdefault("NICEGUI_STORAGE_PATH", str(folder / "page"))  # nothing is kept there
-    from contextlib import asynccontextmanager  # noqa: PLC0415
-
-    from fastapi import FastAPI, HTTPException, Request, Response  # noqa: PLC0415
-    from nicegui import app as nicegui_app  # noqa: PLC0415
-    from nicegui import ui  # noqa: PLC0415
-    from starlette.middleware.gzip import GZipMiddleware  # noqa: PLC0415
-
-    from monitor.page import alerts, answers, history, log, now, setup, work  # noqa: PLC0415
-    from monitor.page.api import add_signs, api  # noqa: PLC0415
-    from monitor.page.frame import ASSETS, asset  # noqa: PLC0415
-    from monitor.page.reader import Reader  # noqa: PLC0415
-    from monitor.page.way_in import PAGE  # noqa: PLC0415
-
     reader = Reader(folder, settings, config_file)
     attempts = Attempts()
 
     @asynccontextmanager
-    async def life(_: FastAPI) -> Any:  # noqa: ANN401
+    async def life(_: FastAPI) -> AsyncIterator[None]:
         history.warm(reader)
         yield
         reader.close()
@@ -308,9 +276,4 @@ def application(folder: Path, settings: Settings, config_file: Path | None, reac
         binding_refresh_interval=None,
     )
     access = Access(hosts(reach.all_names, reach.port, tls=reach.tls), reach.tls, reach.token)
-    return GZipMiddleware(Guard(app, access, attempts), minimum_size=1000, compresslevel=3)  # type: ignore[arg-type]
-
-
-async def ended(process: asyncio.subprocess.Process) -> int:
-    """Its exit code."""
-    return await process.wait()
+    return GZipMiddleware(Guard(app, access, attempts), minimum_size=1000, compresslevel=3)
