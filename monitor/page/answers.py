@@ -222,8 +222,8 @@ def _result(archive: Archive, planned: Planned) -> str:
     days = [(day_of(each.start_ns, None) - planned.begins).days for each in chosen]
     found = evaluate(planned.experiment, block_rates(chosen, days, planned.experiment))
     return (
-        f"Result: rate ratio {found.rate_ratio:.2f}, p {found.p:.3g}, from {found.pairs} pairs. The p is exact: "
-        f"of all orders that could have been drawn, {100 * found.p:.3g} % differ as much or more. It is one person, "
+        f"Result: rate ratio {found.rate_ratio:.2f}, p {found.p:.3g}, {found.pairs} pairs. The p is exact: of all "
+        f"orders that could have been drawn, {100 * found.p:.3g} % differ as much or more. It is one person, "
         "and these weeks."
     )
 

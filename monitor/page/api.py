@@ -15,6 +15,7 @@ import base64
 import csv
 import io
 import json
+import re
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -27,7 +28,9 @@ from typing import Annotated, Any, Final
 import numpy as np
 from fastapi import FastAPI, Path, Query, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from fastapi.routing import APIRoute
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from starlette.routing import Match
 
 import monitor
 from firmware_interface.errors import Fault
@@ -53,9 +56,18 @@ _FIRST_MAX = 4 * 10**11
 _DECIDED_MS = 2000.0
 """About how late the detector says what a channel does."""
 
+
+def _written(value: object) -> object:
+    """As ISO 8601; a number alone might be seconds or milliseconds."""
+    if not isinstance(value, str) or not re.match(r"\d{4}-\d\d-\d\d[Tt ]", value):
+        raise ValueError("write it like 2026-11-22T08:30:00Z")
+    return value
+
+
+Time = Annotated[AwareDatetime, BeforeValidator(_written)]
 Words = Annotated[str, StringConstraints(max_length=200)]
-Since = Annotated[AwareDatetime | None, Query(description="From then on; by default a day before `until`.")]
-Until = Annotated[AwareDatetime | None, Query(description="Before then; by default now.")]
+Since = Annotated[Time | None, Query(description="From then on; by default a day before `until`.")]
+Until = Annotated[Time | None, Query(description="Before then; by default now.")]
 Device = Annotated[int | None, Query(ge=0, le=2**31, description="Id of a device, as /status tells it.")]
 Channel = Annotated[Words | None, Query(description="Name of a channel.")]
 Number = Annotated[int, Path(ge=1, le=2**53, description="Of an entry.")]
@@ -291,6 +303,13 @@ class Exported(StrEnum):
 
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
+    400: {"model": Problem, "description": "It is no JSON."},
+    401: {"model": Problem, "description": "A token is asked for."},
+    403: {"model": Problem, "description": "Another site asked for it."},
+    404: {"model": Problem, "description": "There is nothing of this name."},
+    413: {"model": Problem, "description": "The body is too long."},
+    421: {"model": Problem, "description": "It was asked for by another name than ours."},
+    429: {"model": Problem, "description": "Too many wrong tokens."},
     409: {"model": Problem, "description": "It cannot be understood, or contradicts what is known."},
     503: {"model": Problem, "description": "Nothing is stored yet, or it cannot be read."},
 }
@@ -309,6 +328,7 @@ def api(reader: Reader) -> FastAPI:
         responses=_PROBLEMS,
     )
     app.add_exception_handler(Fault, _told)
+    app.add_exception_handler(405, partial(_other_methods, app))
     _add_reading(app, reader)
     _add_diary(app, reader)
     _add_alerts(app, reader)
@@ -319,6 +339,14 @@ async def _told(_: Request, fault: Exception) -> JSONResponse:
     remedy = f". {fault.remedy}" if isinstance(fault, Fault) and fault.remedy else ""
     detail = f"{fault.args[0]}{remedy}"
     return JSONResponse({"detail": detail}, 503 if isinstance(fault, StoreError) else 409)
+
+
+async def _other_methods(app: FastAPI, request: Request, _: Exception) -> JSONResponse:
+    """What may be done at a path, which several routes share."""
+    routes = (route for route in app.routes if isinstance(route, APIRoute))
+    found = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    allowed = ", ".join(sorted({method for route in found for method in route.methods or ()}))
+    return JSONResponse({"detail": "Method Not Allowed"}, 405, {"allow": allowed})
 
 
 def _add_reading(app: FastAPI, reader: Reader) -> None:
@@ -432,7 +460,7 @@ def _add_diary(app: FastAPI, reader: Reader) -> None:
         """Say that it did not happen; its history stays."""
         return await _log(reader, "delete", {"id": str(number)})
 
-    @app.post("/triggers/undo")
+    @app.post("/undo")
     async def undo() -> Done:
         """Take back the last act."""
         return await _log(reader, "undo", {})

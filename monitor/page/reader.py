@@ -12,13 +12,15 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from multiprocessing.pool import Pool
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from firmware_interface.samples import SampleBlock
 from monitor import glance
@@ -53,7 +55,7 @@ class Reader:
         self._pool = ThreadPoolExecutor(_THREADS, "reader")
         self._mine = threading.local()
         self._devices: tuple[int, list[KnownDevice]] = (0, [])
-        self._workers: ProcessPoolExecutor | None = None
+        self._worker: Pool | None = None
 
     async def ask(self, question: Callable[[Archive], T]) -> T:
         """Ask the store.
@@ -78,10 +80,17 @@ class Reader:
 
     async def work(self, task: Callable[..., T], *arguments: object) -> T:
         """What takes seconds, in another process."""
-        if self._workers is None:
-            context = multiprocessing.get_context("spawn")
-            self._workers = ProcessPoolExecutor(1, context, initializer=_step_back)
-        return await asyncio.get_running_loop().run_in_executor(self._workers, task, *arguments)
+        if self._worker is None:  # a pool, whose process ends with ours however we end
+            self._worker = multiprocessing.get_context("spawn").Pool(1, _step_back)
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[T] = loop.create_future()
+        self._worker.apply_async(
+            task,
+            arguments,
+            callback=lambda found: loop.call_soon_threadsafe(_settle, answer, found, None),
+            error_callback=lambda error: loop.call_soon_threadsafe(_settle, answer, None, error),
+        )
+        return await answer
 
     async def glance(self) -> Glance | None:
         """What is being watched now; `None` where nothing is."""
@@ -107,8 +116,8 @@ class Reader:
     def close(self) -> None:
         """Let all go."""
         self._pool.shutdown(wait=False, cancel_futures=True)
-        if self._workers is not None:
-            self._workers.shutdown(wait=False, cancel_futures=True)
+        if self._worker is not None:
+            self._worker.terminate()
 
     def _archive(self) -> Archive:
         archive: Archive | None = getattr(self._mine, "archive", None)
@@ -117,7 +126,17 @@ class Reader:
         return archive
 
 
+def _settle(answer: asyncio.Future[Any], found: object, error: BaseException | None) -> None:
+    if answer.done():
+        return
+    if error is not None:
+        answer.set_exception(error)
+    else:
+        answer.set_result(found)
+
+
 def _step_back() -> None:
-    """In the worker: everything else goes first."""
+    """In the worker: everything else goes first, and Ctrl-C is for our parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     with suppress(OSError, AttributeError):
         os.nice(10)

@@ -24,6 +24,8 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any, Final
 from urllib.parse import unquote
 
+from starlette.exceptions import HTTPException
+
 COOKIE: Final = "fasciwatch"
 LOGIN: Final = "/login"
 OPEN: Final = frozenset({LOGIN, "/healthz"})
@@ -235,6 +237,9 @@ class Guard:
             self._attempts.failed(address, now_s)
         if refused is None and asked.path.startswith(_SOCKET_PATH) and not asked.socket:
             return Refused(400, "Only as a WebSocket")  # no polling: one way in less
+        announced = _header(scope, b"content-length") or "0"
+        if refused is None and not (announced.isdigit() and int(announced) <= _BODY_MAX):
+            return Refused(413, "Too long")
         return refused
 
     async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -250,28 +255,27 @@ class Guard:
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
         reply = _Reply(send, scope["path"], tls=self._access.tls)
         try:
-            await self._app(scope, _Bounded(scope, receive), reply)
+            await self._app(scope, _Bounded(receive), reply)
         except _TooLongError:
             if not reply.begun:
                 await _refuse(scope, Refused(413, "Too long"), send)
 
 
-class _TooLongError(Exception):
-    """A body has no end in sight."""
+class _TooLongError(HTTPException):
+    """A body has no end in sight. FastAPI, which answers other errors of a body as a bad form, passes it on."""
+
+    def __init__(self) -> None:
+        super().__init__(413, "Too long")
 
 
 class _Bounded:
     """A body that ends."""
 
-    def __init__(self, scope: Scope, receive: Receive) -> None:
-        said = _header(scope, b"content-length") or "0"
-        self._announced = int(said) if said.isascii() and said.isdigit() else _BODY_MAX + 1
+    def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self._seen = 0
 
     async def __call__(self) -> Message:
-        if self._announced > _BODY_MAX:
-            raise _TooLongError
         message = await self._receive()
         self._seen += len(message.get("body", b""))
         if self._seen > _BODY_MAX:

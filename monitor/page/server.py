@@ -11,6 +11,7 @@ Rules:
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import sys
@@ -193,6 +194,16 @@ def has_desktop() -> bool:
     return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
 
 
+def _token(body: bytes) -> str:
+    """What a form sends; whatever else comes is none."""
+    try:
+        said = json.loads(body)
+    except ValueError:
+        return ""
+    token = said.get("token") if isinstance(said, dict) else None
+    return token if isinstance(token, str) else ""
+
+
 def _leave_with_parent(server: uvicorn.Server) -> None:
     sys.stdin.read()
     server.should_exit = True
@@ -236,7 +247,7 @@ def application(folder: Path, settings: Settings, config_file: Path | None, reac
 
     @app.post(LOGIN)
     async def enter(request: Request) -> Response:
-        given = str((await request.json()).get("token", ""))
+        given = _token(await request.body())
         address, at_s = request.client.host if request.client else "", time.time()
         if not attempts.allowed(address, at_s):
             raise HTTPException(429, "Too many wrong tokens. Wait a minute")
