@@ -111,7 +111,7 @@ def _taps(seen: _Seen, act: Act) -> None:
         for name, fields in offered.items():
             amount = fields.get("dose", "")
             button(f"{name} {amount}".strip(), lambda fields=fields: act("add", fields))
-        button("nothing today", lambda: act("none", {}), label="Confirm that nothing happened today")
+        button("nothing today", lambda: act("none", {}), label="nothing today, confirmed")
         button("undo the last", lambda: act("undo", {}))
     if not seen.templates:
         quiet("These are suggestions. Under “Anything else” you can keep buttons of your own instead.")
