@@ -5,8 +5,8 @@
 
 `load` keeps the store in FOLDER, which is made where it is missing (a minute or two). `live` detects, tallies and
 stores what eight devices would say, once a second, beside a page with two windows open: frames a second of each,
-CPU of the page's server, and how long a second of signal took from samples to disk; then again with the page stopped
-(SIGSTOP). Both print the load of the machine, for a busy one tells little.
+CPU of the page's server, and how long a second of signal took from samples to disk; then again with the page
+stopped (SIGSTOP). Both print the load of the machine, for a busy one tells little.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ def _suspected(findings: Sequence[Finding]) -> None:
         svg = figures.forest(ratios, title="Rate ratios with intervals that hold at every look")
         said = "Rate ratio: 2 is twice as many twitches, 1 no difference. The lines hold however often one looks."
         caption = f'<figcaption class="quiet">{said}</figcaption>'
-        markup(f'<figure class="wide">{themed(svg)}{caption}</figure>', "forest")
+        markup(frame.wide(f"<figure>{themed(svg)}{caption}</figure>", "Rate ratios"), "forest")
 
 
 def _finding(finding: Finding) -> str:

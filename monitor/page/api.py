@@ -241,7 +241,7 @@ class LabelSaid(BaseModel):
 
     device_id: int = Field(ge=0, le=2**31)
     channel: Words
-    onset_ns: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,18}$")]
+    onset_ns: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,19}$")]
     label: Label | None = Field(description="null takes it back.")
 
 
@@ -468,7 +468,7 @@ def _add_diary(app: FastAPI, reader: Reader) -> None:
     @app.put("/labels", status_code=204, response_class=Response)
     async def label(said: LabelSaid) -> Response:
         """Say whether a twitch was real."""
-        onset_ns = int(said.onset_ns)
+        onset_ns = min(int(said.onset_ns), _LATEST_NS - 1)
         known = await reader.ask(
             lambda archive: archive.twitches(onset_ns, onset_ns + 1, said.device_id, said.channel)
         )
@@ -529,7 +529,8 @@ def add_signs(app: FastAPI, reader: Reader) -> None:
 
 
 def _range(since: datetime | None, until: datetime | None) -> tuple[int, int]:
-    until_ns = time.time_ns() if until is None else _ns(until)
+    now_ns = time.time_ns()
+    until_ns = now_ns if until is None else min(_ns(until), now_ns + _DAY_NS)  # nothing is later
     return (max(until_ns - _DAY_NS, 0) if since is None else _ns(since)), until_ns
 
 

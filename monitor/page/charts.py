@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from monitor.page.frame import text
+from monitor.page.frame import text, wide
 from monitor.page.past import Floats
 from monitor.report.figures import nice
 
@@ -263,11 +263,9 @@ def _swatch(fill: str, said: str) -> str:
 
 
 def _svg(parts: Sequence[str], height: float, title: str, width: int = WIDTH) -> str:
-    said = text(title)
-    return (
-        f'<div class="wide"><svg class="chart" viewBox="0 0 {width} {height:g}" role="group" aria-label="{said}">'
-        f"{''.join(parts)}</svg></div>"
-    )
+    named = f'role="group" aria-label="{text(title)}"'
+    svg = f'<svg class="chart" viewBox="0 0 {width} {height:g}" {named}>{"".join(parts)}</svg>'
+    return wide(svg, title)
 
 
 def _rule(x1: float, y1: float, x2: float, y2: float) -> str:

@@ -163,23 +163,13 @@ def _band(block: SampleBlock, before: SampleBlock | None) -> NDArray[np.float64]
 
 def _enter(columns: Columns, band: NDArray[np.float64], block: SampleBlock, first: int, column_ns: int) -> None:
     """Put a block into its columns; the first may hold the end of the block before."""
-    period_ns = block.timebase.period_ns
-    at = block.start_ns + np.arange(block.length) * period_ns
+    at = block.start_ns + np.arange(block.length) * block.timebase.period_ns
     places = (at // column_ns).astype(np.int64) - first
-    inside = (places >= 0) & (places < columns.shape[1])
-    if not inside.any():
-        return
-    places, band = places[inside], band[:, inside].astype(np.float32)
     starts = np.flatnonzero(np.diff(places, prepend=places[0] - 1))
-    held = places[starts]
+    band = band.astype(np.float32)
     low, high = np.minimum.reduceat(band, starts, axis=1), np.maximum.reduceat(band, starts, axis=1)
-    columns[:, held, 0] = np.fmin(columns[:, held, 0], low)
-    columns[:, held, 1] = np.fmax(columns[:, held, 1], high)
-    if column_ns < period_ns:
-        _repeat(columns, held)
-
-
-def _repeat(columns: Columns, held: NDArray[np.int64]) -> None:
-    """Slow signals leave columns empty between two samples."""
-    span = np.arange(held[0], held[-1] + 1)
-    columns[:, span] = columns[:, held[np.searchsorted(held, span, "right") - 1]]
+    held = places[starts]
+    span = np.arange(max(held[0], 0), min((block.end_ns - 1) // column_ns - first + 1, columns.shape[1]))
+    known = np.searchsorted(held, span, "right") - 1  # slow signals leave columns empty between two samples
+    columns[:, span, 0] = np.fmin(columns[:, span, 0], low[:, known])
+    columns[:, span, 1] = np.fmax(columns[:, span, 1], high[:, known])

@@ -193,7 +193,12 @@ def table(
         + "</tr>"
         for row in rows
     )
-    return f'<div class="wide"><table><thead><tr>{titles}</tr></thead><tbody>{lines}</tbody></table></div>'
+    return wide(f"<table><thead><tr>{titles}</tr></thead><tbody>{lines}</tbody></table>", ", ".join(heads))
+
+
+def wide(html: str, about: str) -> str:
+    """What scrolls sideways where it does not fit; with the keyboard too."""
+    return f'<div class="wide" tabindex="0" role="group" aria-label="{text(about)}">{html}</div>'
 
 
 def entry(said: str, when: str) -> str:
