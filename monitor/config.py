@@ -202,7 +202,7 @@ class MQTT(_Section):
     """Holds the password."""
     version: Literal["3.1.1", "5"] = "5"
     """Of MQTT."""
-    keepalive_s: Annotated[int, Field(ge=2, le=3600)] = 15
+    keepalive_s: Annotated[int, Field(ge=6, le=3600)] = 15
     """How often we give a sign of life; the broker says `offline` for us when it misses one and a half."""
     discovery: str = "homeassistant"
     """Prefix of Home Assistant's discovery; "" for none."""

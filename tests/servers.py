@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
+import sys
+import threading
 import time
 import urllib.error
 import urllib.parse
@@ -120,6 +124,165 @@ class Victoria(Server):
         with urllib.request.urlopen(f"{self.url}/api/v1/export?{parameters}", timeout=60) as answer:
             series = [json.loads(row) for row in answer.read().splitlines()]
         return sum(len(set(each["timestamps"])) for each in series)
+
+
+class Mosquitto(Server):
+    """A broker of MQTT. `settings` are lines of its configuration; with `users` (name -> password) nobody else may
+    connect, and with `access` only what its lines allow may pass; with `certificate` (file, key) it speaks TLS."""
+
+    program, package = "mosquitto", "mosquitto mosquitto-clients"
+
+    def __init__(self, folder, *settings, users=None, access=None, certificate=None):
+        super().__init__(folder)
+        self._settings, self._users = settings, users
+        self.certificate = certificate
+        if access is not None:
+            self.allow(access)
+
+    def allow(self, access):
+        """Also while it runs."""
+        file = self.folder / "access"
+        file.write_text("\n".join(access) + "\n")
+        file.chmod(0o644)
+        if self.process:
+            self.process.send_signal(signal.SIGHUP)
+
+    def command(self):
+        lines = [f"listener {self.port} 127.0.0.1", "log_type none", *self._settings]
+        if sys.platform != "win32" and os.geteuid() == 0:
+            lines += ["user root"]  # else it becomes one that may not read our files
+        if self._users:
+            passwords = self.folder / "passwords"
+            passwords.touch()
+            for name, password in self._users.items():
+                run = ["mosquitto_passwd", "-b", passwords, name, password]
+                subprocess.run(run, check=True, capture_output=True)
+            passwords.chmod(0o644)
+            lines += [f"password_file {passwords}"]
+        else:
+            lines += ["allow_anonymous true"]
+        if (self.folder / "access").exists():
+            lines += [f"acl_file {self.folder / 'access'}"]
+        if self.certificate:
+            file, key = self.certificate
+            lines += [f"certfile {file}", f"keyfile {key}"]
+        config = self.folder / "mosquitto.conf"
+        config.write_text("\n".join(lines) + "\n")
+        return ["mosquitto", "-c", str(config)]
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(self.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + _READY_S
+        while True:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+                return
+            assert time.monotonic() < deadline
+            assert self.process.poll() is None
+            time.sleep(0.02)
+
+
+class Ear:
+    """mosquitto_sub, with a session that the broker keeps; what it heard: (when, topic, retained, payload)."""
+
+    def __init__(self, broker, topic, *options, name="ear"):
+        self.heard = []
+        where = ["-h", "localhost", "-p", str(broker.port), "-t", topic, "-q", "1", "-c", "-i", name]
+        command = ["mosquitto_sub", *where, "-F", "%t\t%r\t%p", *options]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self):
+        with self.process.stdout as out:
+            for line in iter(out.readline, ""):
+                topic, retained, payload = line.rstrip("\n").split("\t", 2)
+                self.heard.append((time.monotonic(), topic, retained == "1", payload))
+
+    def last(self, topic):
+        """What it heard last there."""
+        return next((payload for _, at, _, payload in reversed(self.heard) if at == topic), None)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+
+
+def certificates(folder, days=2):
+    """(authority's file, (file, key) of localhost), the latter valid for so many days from now."""
+    authority, key, request = folder / "ca.pem", folder / "server.key", folder / "server.csr"
+    names = folder / "names"
+    names.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1")
+    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    made = [
+        "-CA",
+        authority,
+        "-CAkey",
+        folder / "ca.key",
+        "-CAcreateserial",
+        "-days",
+        str(days),
+        "-extfile",
+        names,
+    ]
+    for command in (
+        ["req", "-x509", *curve, "-keyout", folder / "ca.key", "-out", authority, "-subj", "/CN=ca", "-days", "2"],
+        ["req", *curve, "-keyout", key, "-out", request, "-subj", "/CN=localhost"],
+        ["x509", "-req", "-in", request, *made, "-out", folder / "server.pem"],
+    ):
+        subprocess.run(["openssl", *command], check=True, capture_output=True)
+    key.chmod(0o644)
+    return authority, (folder / "server.pem", key)
+
+
+class Cable:
+    """TCP through here; pulled out, nothing passes and nobody is told."""
+
+    def __init__(self, port):
+        self._port, self._plugged = port, asyncio.Event()
+        self._plugged.set()
+        self._serving = set()
+        self.port = 0
+
+    def pull(self):
+        self._plugged.clear()
+
+    def plug(self):
+        self._plugged.set()
+
+    @asynccontextmanager
+    async def running(self):
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        try:
+            yield self
+        finally:
+            server.close()
+            for task in self._serving:
+                task.cancel()
+            await asyncio.gather(*self._serving, return_exceptions=True)
+            await server.wait_closed()
+
+    async def _serve(self, reader, writer):
+        self._serving.add(asyncio.current_task())
+        with suppress(OSError):
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._port)
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._pass(reader, far_writer))
+                    group.create_task(self._pass(far_reader, writer))
+            finally:
+                writer.close()
+                far_writer.close()
+
+    async def _pass(self, reader, writer):
+        with suppress(OSError):
+            while data := await reader.read(4096):
+                await self._plugged.wait()
+                writer.write(data)
+                await writer.drain()
+        writer.close()
 
 
 class Proxy:

@@ -13,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firmware_interface.samples import Status
+from monitor.alerts.engine import Alert, Change
+from monitor.alerts.rules import Kind
 from monitor.config import load
 from monitor.outbox import Letter
 from monitor.sinks.line_protocol import line, point
@@ -24,6 +26,17 @@ from tests.test_store import CONTEXT, GAP, NOW, TWITCH, S
 ROOT = Path(__file__).parents[1]
 ANY_TEXT = st.text(st.characters(codec=None), max_size=12) | st.text(alphabet='\\,= "#\n', max_size=8)
 FIELDS = st.one_of(st.booleans(), st.integers(-(2**63), 2**63 - 1), st.floats(), ANY_TEXT)
+
+
+ALERT = replace(
+    Alert("rate.arm.FDI", Kind.RATE, NOW, Change.SNOOZED),
+    raised=True,
+    since_ns=NOW,
+    value=31.5,
+    why='"much", \\ more',
+    site="FDI",
+    snoozed_until_ns=NOW,
+)
 
 
 def letter(contents, device="left arm", offset_s=3600) -> Letter:
@@ -72,6 +85,7 @@ CONTENTS = [
     (Health(1, NOW, Status(battery_percent=80, lead_off=(True, False))), "health", set(), NOW),
     (Linked(NOW, "AA", "1.0", -60), "health", set(), NOW),
     (Condition("raw", NOW, True, "full"), "health", {"condition"}, NOW),
+    (ALERT, "alert", {"alert", "kind", "change", "site"}, NOW),
 ]
 
 

@@ -88,9 +88,9 @@ def _tags(contents: Contents) -> dict[str, str]:
             return {"stream": contents.stream.name, "reason": str(contents.reason)}
         case Condition():
             return {"condition": contents.name}
-        case Alert():  # of the device that it is about, not of one that said it
-            about = {"device": contents.device, "site": contents.site}
-            return about | {"alert": contents.name, "kind": contents.kind, "change": contents.change}
+        case Alert():
+            about = {"alert": contents.name, "kind": contents.kind, "change": contents.change}
+            return about | {"site": contents.site}
         case _:
             return {}
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from firmware_interface.samples import Gap
@@ -65,14 +65,6 @@ def message(letter: Letter) -> Message | None:
             return Message(f"{here}/health", _json(_health(said), letter))
         case _:
             return None
-
-
-def reminder(letter: Letter) -> Message | None:
-    """An alert as it stands, for whoever came later: the same, but not to be announced again."""
-    alert = letter.contents
-    if not isinstance(alert, Alert) or alert.change is Change.FORGOTTEN:
-        return None
-    return message(replace(letter, contents=replace(alert, announce=False)))
 
 
 def forgotten(letter: Letter) -> Message | None:
