@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -37,16 +38,17 @@ class Served:
 
     def start(self) -> None:
         command = [PROGRAM, "page", "--no-open", "--data", self.folder, "--port", str(self.port), *self._options]
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=self._environment
-        )
+        # No pipe: whoever inherits it would keep it open.
+        self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115
+        self.process = subprocess.Popen(command, stdout=self._said, stderr=self._said, env=self._environment)
         ends = time.monotonic() + LONG_S
         while time.monotonic() < ends and self.process.poll() is None:
             with suppress(OSError, http.client.HTTPException):
                 if self.ask("GET", "/healthz")[0] == 200:
                     return
             time.sleep(0.1)
-        raise AssertionError(f"the page did not come up: {self.process.communicate(timeout=5)[1]}")
+        self._said.seek(0)
+        raise AssertionError(f"the page did not come up: {self._said.read()}")
 
     @property
     def url(self) -> str:
@@ -74,7 +76,14 @@ class Served:
 
     def stop(self) -> None:
         self.process.terminate()
-        self.process.communicate(timeout=LONG_S)
+        self.process.wait(LONG_S)
+        self._said.close()
+
+    def kill(self) -> None:
+        """As a crash would end it."""
+        self.process.kill()
+        self.process.wait(LONG_S)
+        self._said.close()
 
 
 @contextmanager
