@@ -20,7 +20,7 @@ from tests.served import CHROMIUM, PROGRAM, served
 
 PLACE = Path(__file__).with_name("screens")
 _LAPTOP, _PHONE = {"width": 1180, "height": 820}, {"width": 390, "height": 780}
-_WATCHED_S = 45
+_WATCHED_S = 60
 
 
 def main() -> None:

@@ -208,6 +208,16 @@ def test_every_answer_has_our_headers(page):
     assert len(nonces) == 4
 
 
+def test_without_data_there_are_words(page):
+    """Nothing was ever stored: each says so, also what is computed in another process."""
+    for path in ("/api/v1/twitches", "/api/v1/findings", "/api/v1/export/twitches", "/api/v1/alerts"):
+        status, _, body = page.ask("GET", path)
+        assert (status, b"Start monitoring first" in body) == (503, True), path
+    for path in ("/", "/log", "/history", "/answers", "/alerts", "/setup"):
+        assert page.ask("GET", path)[0] == 200, path
+    assert page.ask("GET", "/report")[0] == 503
+
+
 def test_forwarded_headers_are_not_believed(page):
     """There is no proxy; NiceGUI would put a prefix of theirs into every page."""
     _, _, body = page.ask("GET", "/", headers={"X-Forwarded-Prefix": "/evil", "X-Forwarded-Host": "evil.example"})

@@ -327,7 +327,7 @@ def api(reader: Reader) -> FastAPI:
         root_path_in_servers=False,
         responses=_PROBLEMS,
     )
-    app.add_exception_handler(Fault, _told)
+    app.add_exception_handler(Fault, told)
     app.add_exception_handler(405, partial(_other_methods, app))
     _add_reading(app, reader)
     _add_diary(app, reader)
@@ -335,7 +335,8 @@ def api(reader: Reader) -> FastAPI:
     return app
 
 
-async def _told(_: Request, fault: Exception) -> JSONResponse:
+async def told(_: Request, fault: Exception) -> JSONResponse:
+    """A fault as an answer."""
     remedy = f". {fault.remedy}" if isinstance(fault, Fault) and fault.remedy else ""
     detail = f"{fault.args[0]}{remedy}"
     return JSONResponse({"detail": detail}, 503 if isinstance(fault, StoreError) else 409)

@@ -15,16 +15,19 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing.pool import Pool
 from pathlib import Path
 from typing import Any, TypeVar
 
+from firmware_interface.errors import Fault
 from firmware_interface.samples import SampleBlock
 from monitor import glance
 from monitor.config import Settings
+from monitor.database import StoreError
 from monitor.diary import Diary
 from monitor.glance import Glance
 from monitor.page.envelope import Live
@@ -79,18 +82,25 @@ class Reader:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     async def work(self, task: Callable[..., T], *arguments: object) -> T:
-        """What takes seconds, in another process."""
+        """What takes seconds, in another process.
+
+        Raises:
+            Fault: as the task did.
+        """
         if self._worker is None:  # a pool, whose process ends with ours however we end
             self._worker = multiprocessing.get_context("spawn").Pool(1, _step_back)
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[T] = loop.create_future()
+        answer: asyncio.Future[T | _Failed] = loop.create_future()
         self._worker.apply_async(
-            task,
-            arguments,
+            _done,
+            (task, arguments),
             callback=lambda found: loop.call_soon_threadsafe(_settle, answer, found, None),
             error_callback=lambda error: loop.call_soon_threadsafe(_settle, answer, None, error),
         )
-        return await answer
+        found = await answer
+        if isinstance(found, _Failed):
+            raise found.kind(found.message, found.remedy)
+        return found
 
     async def glance(self) -> Glance | None:
         """What is being watched now; `None` where nothing is."""
@@ -124,6 +134,23 @@ class Reader:
         if archive is None:
             archive = self._mine.archive = Archive.open(self.folder)
         return archive
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """A fault as it comes from another process: an exception with two arguments cannot be sent."""
+
+    kind: type[Fault]
+    message: str
+    remedy: str
+
+
+def _done(task: Callable[..., T], arguments: Sequence[object]) -> T | _Failed:
+    """In the worker."""
+    try:
+        return task(*arguments)
+    except Fault as fault:
+        return _Failed(StoreError if isinstance(fault, StoreError) else Fault, str(fault.args[0]), fault.remedy)
 
 
 def _settle(answer: asyncio.Future[Any], found: object, error: BaseException | None) -> None:

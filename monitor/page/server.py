@@ -30,9 +30,10 @@ from nicegui import ui
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp
 
+from firmware_interface.errors import Fault
 from monitor.config import Settings
 from monitor.page import alerts, answers, history, log, now, qr, setup, work
-from monitor.page.api import add_signs, api
+from monitor.page.api import add_signs, api, told
 from monitor.page.frame import ASSETS, asset
 from monitor.page.place import EVERYWHERE, PageError, is_loopback, local_addresses, url
 from monitor.page.reader import Reader
@@ -260,6 +261,8 @@ def application(folder: Path, settings: Settings, config_file: Path | None, reac
             secure=reach.tls,
         )  # fmt: skip
         return answer
+
+    app.add_exception_handler(Fault, told)
 
     @app.get("/report")
     async def report() -> Response:
