@@ -1,8 +1,8 @@
 // The signal of every channel on canvases, scrolling: <fw-signals></fw-signals>.
 //
 // Rules:
-// * One request a second for all devices; between them the picture moves on by itself, DELAY_MS behind the present,
-//   because what is stored comes a second at a time.
+// * One request a second for all devices; between them the picture moves on by itself, DELAY_MS behind the present
+//   or more, because what is stored comes a second at a time.
 // * A frame draws what is new and shifts the rest; all is drawn anew only where a scale or a size changes.
 // * Names come from devices and persons: they are set as text.
 "use strict";
@@ -60,6 +60,7 @@ class Signals extends HTMLElement {
     this.at = null; // end of what is shown, ms; null: the present
     this.offset = 0;
     this.skew = null;
+    this.delay = DELAY_MS;
     this.frames = 0;
     this.drawnAt = 0;
     this.innerHTML = `<div class="signal-bar" role="toolbar" aria-label="Time">
@@ -98,7 +99,7 @@ class Signals extends HTMLElement {
   get width() { return Math.max(this.place.clientWidth, 240); }
   get columnMs() { return this.width < 600 ? 20 : 10; }
   get spanMs() { return this.width * this.columnMs; }
-  now() { return Date.now() + (this.skew || 0) - DELAY_MS; }
+  now() { return Date.now() + (this.skew || 0) - this.delay; }
   end() { return this.at === null ? this.now() : this.at; }
 
   go(way) {
@@ -121,7 +122,7 @@ class Signals extends HTMLElement {
   async poll() {
     const width = this.columnMs;
     const end = Math.ceil((this.at === null ? Date.now() + (this.skew || 0) : this.at) / width);
-    const span = Math.ceil((this.spanMs + (this.at === null ? DELAY_MS : 0)) / width) + 10;
+    const span = Math.ceil((this.spanMs + (this.at === null ? this.delay : 0)) / width) + 10;
     const first = this.asked ? Math.max(this.asked, end - span) : end - span;
     try {
       const answer = await fetch(`/api/v1/signal?first=${first}&count=${Math.min(end - first + 1, 4000)}&column_ms=${width}`);
@@ -160,6 +161,11 @@ class Signals extends HTMLElement {
       }
     }
     this.kept = said.raw_kept;
+    if (newest) {
+      // A computer that is busy stores late: then we are further behind, at once; and come back slowly.
+      const wanted = Math.min(Math.max(DELAY_MS, said.now_ms - newest * said.column_ms + 1200), 12000);
+      this.delay = wanted > this.delay ? wanted : this.delay + 0.05 * (wanted - this.delay);
+    }
     if (this.at === null) this.asked = (newest || said.first) - Math.round(1500 / said.column_ms);
     this.marks = said.twitches;
     this.states = said.states;
@@ -200,7 +206,7 @@ class Signals extends HTMLElement {
         if (this.devices.size) {
           const shown = clock(this.end(), this.offset);
           const quiet = this.kept ? "" : " The raw signal is not kept (raw.days = 0), so none can be drawn.";
-          if (!quiet) this.say(this.at === null ? `Live, ${(DELAY_MS / 1000).toFixed(1)} s behind` : `Up to ${shown}`);
+          if (!quiet) this.say(this.at === null ? `Live, ${(this.delay / 1000).toFixed(1)} s behind` : `Up to ${shown}`);
           else this.say(quiet);
         }
       }
