@@ -102,11 +102,7 @@ _UsageError: Any = typer.BadParameter.__mro__[1]  # click's own or, by version, 
 
 def main() -> None:
     """Run the command; turn faults into one line and an exit code."""
-    for library in (
-        "bleak",
-        "bumble",
-        "mqtt",
-    ):  # what matters of their warnings, we say; to a person they are noise
+    for library in ("bleak", "bumble", "mqtt"):  # what matters of their warnings, we say; the rest is noise
         logging.getLogger(library).setLevel(logging.CRITICAL)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # None where it was closed
