@@ -206,7 +206,7 @@ def test_answers_come_in_words(browser, month):
         window.goto("/answers")
         window.get_by_role("row", name=re.compile("caffeine linked")).wait_for(timeout=COMPUTED_MS)
         assert window.locator(".forest svg").is_visible()
-        window.get_by_text("hours after caffeine").click()
+        window.locator("summary", has_text="hours after caffeine").first.click()
         assert window.locator(".lag svg").first.is_visible()
 
 
