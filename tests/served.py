@@ -17,7 +17,7 @@ from pathlib import Path
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PROGRAM = Path(sys.executable).with_name("fasciwatch")
-LONG_S = 60
+LONG_S = 90
 
 
 def free_port() -> int:
