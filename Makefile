@@ -22,9 +22,9 @@ help: ## list the targets
 
 # make answers Ctrl-C with failure, however well its child ended. So where we have the terminal, the program gets
 # it to itself by job control, and make never hears of it; Ctrl-Z, which nobody could take back, is off.
-run: .venv/run ## an emulated wearable on a virtual radio, watched live
-	@$(foreground) || exec .venv/bin/fasciwatch demo $(ARGS); \
-	trap '' TSTP; set -m; .venv/bin/fasciwatch demo $(ARGS); exit $$?
+run: .venv/run ## an emulated wearable on a virtual radio, on a page in the browser
+	@$(foreground) || exec .venv/bin/fasciwatch demo --page $(ARGS); \
+	trap '' TSTP; set -m; .venv/bin/fasciwatch demo --page $(ARGS); exit $$?
 
 test: .venv/dev ## the tests; ARGS='-k name' chooses, ARGS='-m long' runs the long ones
 	@.venv/bin/python -m pytest $(ARGS)

@@ -40,6 +40,7 @@ from monitor import (
     cli_diary,
     cli_experiment,
     cli_export,
+    cli_page,
     cli_report,
     cli_simulate,
     cli_study,
@@ -66,6 +67,7 @@ from monitor.detection.events import Context, Twitch
 from monitor.diary import read_diary
 from monitor.diary import triggers as triggers_of
 from monitor.doctor import checks, is_alive
+from monitor.glance import Glances
 from monitor.live import Lines, LinesWithoutCounts, Screen, View
 from monitor.outbox import Delivery, Outbox
 from monitor.raw import Raw
@@ -164,24 +166,31 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="Of the emulated arm and radio.")] = 1,
     loss: Annotated[float, typer.Option(min=0.0, max=0.5, help="Share of packets that the radio loses.")] = 0.01,
     duration: Duration = None,
+    page: cli_page.Wanted = None,
     json_lines: Json = False,
     config_file: ConfigFile = None,
     data: DataDir = None,
 ) -> None:
     """Watch an emulated wearable over a virtual radio."""
     settings = config.load(config_file) if config_file else config.Settings()
-    source = partial(_emulated, seed, loss)
-    _collect(source, data or _demo_folder(), settings, json_lines=json_lines, duration_s=duration)
+    source, folder = partial(_emulated, seed, loss), data or _demo_folder()
+    with cli_page.beside(folder, settings, config_file, wanted=page):
+        _collect(source, folder, settings, json_lines=json_lines, duration_s=duration)
 
 
 @app.command()
 def run(
-    config_file: ConfigFile = None, duration: Duration = None, json_lines: Json = False, data: DataDir = None
+    page: cli_page.Wanted = None,
+    config_file: ConfigFile = None,
+    duration: Duration = None,
+    json_lines: Json = False,
+    data: DataDir = None,
 ) -> None:
     """Watch wearables: the configured ones, or all in reach."""
     settings = config.load(config_file)
-    source = partial(_wearables, settings)
-    _collect(source, data or settings.data_dir, settings, json_lines=json_lines, duration_s=duration)
+    source, folder = partial(_wearables, settings), data or settings.data_dir
+    with cli_page.beside(folder, settings, config_file, wanted=page):
+        _collect(source, folder, settings, json_lines=json_lines, duration_s=duration)
 
 
 @app.command()
@@ -650,6 +659,8 @@ app.command()(cli_cohort.cohort)
 app.add_typer(cli_export.app, name="export", help="Write what is stored as files that others read.")
 app.add_typer(cli_simulate.app, name="simulate", help="People who do not exist, to plan a study with.")
 app.add_typer(cli_study.app, name="study", help="Take part in a study under a pseudonym.")
+app.command()(cli_page.page)
+app.command()(cli_page.labels)
 app.add_typer(cli_alerts.app, name="alerts", help="What you should know now, and your answer to it.")
 app.add_typer(cli_diary.app, name="trigger", help="Log what may have to do with twitching.")
 app.add_typer(cli_experiment.app, name="experiment", help="An experiment on yourself, with days drawn by lot.")
@@ -744,6 +755,7 @@ async def _watch(
             try:
                 with (
                     service.kept_awake(wanted=settings.keep_awake) as trouble,
+                    Glances(store.folder, collector),
                     _view(collector, ending, store.folder, json_lines=json_lines) as view,
                     suppress(TimeoutError),
                 ):

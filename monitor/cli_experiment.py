@@ -80,7 +80,7 @@ def new(
     }
     with Diary.open(_folder(config_file, data)) as diary:
         number = diary.keep_experiment(kept, now_ns)
-    planned = _planned(number, kept)
+    planned = planned_from(number, kept)
     if json_lines:
         say(lines.as_json(_fields(planned)))
         return
@@ -171,10 +171,11 @@ def _kept(folder: Path, number: int) -> Planned:
             f"there is no {named}", "Plan one: fasciwatch experiment new caffeine --without decaf"
         )
     chosen = number or max(kept)
-    return _planned(chosen, kept[chosen])
+    return planned_from(chosen, kept[chosen])
 
 
-def _planned(number: int, kept: dict[str, Any]) -> Planned:
+def planned_from(number: int, kept: dict[str, Any]) -> Planned:
+    """As the diary keeps it."""
     with_, without = kept["arms"]
     experiment = Experiment(kept["kind"], (with_, without), kept["pairs"], kept["secret"], kept["block_days"])
     return Planned(number, experiment, date.fromisoformat(kept["begins"]), kept["site"], kept["timezone"])
