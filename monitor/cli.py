@@ -52,6 +52,8 @@ from monitor.detection.events import Context, Twitch
 from monitor.diary import read_diary
 from monitor.diary import triggers as triggers_of
 from monitor.doctor import checks, is_alive
+from monitor.found import keep as keep_findings
+from monitor.inbox import Inbox
 from monitor.live import Lines, Screen, View
 from monitor.outbox import Delivery, Outbox
 from monitor.raw import Raw
@@ -446,6 +448,8 @@ def correlate(
     asked = [kind_of(text) for text in questions.split(",") if text.strip()] or None
     report = correlated(counted, logged, zone, now_ns * 1e-9, asked)
     refused += [(log_name, refusal) for refusal in report.method.refused]
+    if tallies is None and triggers is None:
+        keep_findings(folder, report.findings, now_ns)
     if json_lines:
         _print(lines.as_json(_report_fields(report, refused)))
     else:
@@ -687,6 +691,7 @@ async def _watch(
             deliveries = [Delivery(sink, outbox) for sink in sinks]
             rules = [alert.rule for alert in settings.alerts]
             alarms = Alarms(store.folder, rules, [sink.name for sink in sinks], settings.notify.quiet)
+            inbox = Inbox(store.folder, [sink.name for sink in sinks])
             heartbeat = Heartbeat(settings.notify.heartbeat_url) if settings.notify.heartbeat_url else None
 
             def alive() -> None:
@@ -697,7 +702,7 @@ async def _watch(
                     broker.show(clock.utc_ns() - clock.utc_offset_ns, collector.seen())
 
             collector = Collector(
-                radio, store, subjects, settings.detection, clock, capture, raw, deliveries, alive, alarms
+                radio, store, subjects, settings.detection, clock, capture, raw, deliveries, alive, alarms, inbox
             )
             service.tell_systemd("READY=1")
             try:

@@ -15,6 +15,7 @@ from monitor import config, lines
 from monitor.correlation.findings import correlate
 from monitor.correlation.stored import BIN_NS, tallies_of
 from monitor.diary import read_diary, triggers
+from monitor.found import keep
 from monitor.redflags import ADVICE, NOT_A_DEVICE
 from monitor.report.facts import gather
 from monitor.report.page import Made, page
@@ -48,6 +49,7 @@ def report(
         names = {known.id: known.device.name for known in archive.devices()}
         counted = tallies_of(archive.stretches(BIN_NS, 0, now_ns), archive.spent(BIN_NS, 0, now_ns), names)
     findings = correlate(counted, triggers(entries, now_ns), zone, now_ns * 1e-9)
+    keep(folder, findings.findings, now_ns)
     detector = facts.session.settings if facts.session and facts.session.settings else asdict(settings.detection)
     shown = tuple((name.replace("_", " "), f"{value}") for name, value in detector.items() if value)
     text = page(facts, findings, Made(now_ns, monitor.__version__, shown, zone))
