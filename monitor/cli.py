@@ -33,7 +33,7 @@ from firmware_interface.emulated.arm import Arm, ArmSettings
 from firmware_interface.emulated.wearable import Wearable, WearableSettings
 from firmware_interface.errors import Fault, RadioError
 from firmware_interface.samples import Gap, GapReason, SampleBlock, Sensor, Status, Unit
-from monitor import cli_alerts, cli_diary, cli_experiment, cli_report, config, lines, service
+from monitor import cli_alerts, cli_diary, cli_experiment, cli_report, cli_stack, config, lines, service
 from monitor.alerts.alarms import Alarms
 from monitor.backup import backed_up, restored
 from monitor.clock import HostClock
@@ -615,6 +615,7 @@ app.command()(cli_diary.felt)
 app.command()(cli_report.report)
 app.command()(cli_report.redflags)
 app.add_typer(cli_alerts.app, name="alerts", help="What you should know now, and your answer to it.")
+app.add_typer(cli_stack.app, name="stack", help="InfluxDB, Grafana and a broker beside it, in docker.")
 app.add_typer(cli_diary.app, name="trigger", help="Log what may have to do with twitching.")
 app.add_typer(cli_experiment.app, name="experiment", help="An experiment on yourself, with days drawn by lot.")
 
