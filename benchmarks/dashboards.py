@@ -124,9 +124,16 @@ def made(folder: Path, days: int) -> tuple[int, int]:
     store = Store.open(folder)
     store.begin(now_ns=until_ns, version="simulated", settings={})
     rng = np.random.default_rng(days)
+    beside: list[tuple[int, Record]] = []
     for hour_ns in range(since_ns, until_ns, 3600 * S):
-        status = Status(battery_percent=100 - hour_ns // (3600 * S) % 90, lead_off=(rng.random() < 0.05, False))
-        store.write([(device.id, status), *_hour(device.id, hour_ns, rng)], hour_ns)
+        beside += _hour(device.id, hour_ns, rng)
+        if hour_ns // (3600 * S) % 4 == 0:  # a status is of the time of its commit
+            status = Status(
+                battery_percent=100 - hour_ns // (3600 * S) % 90, lead_off=(rng.random() < 0.05, False)
+            )
+            store.write([*beside, (device.id, status)], hour_ns)
+            beside = []
+    store.write(beside, until_ns)
     store.write([(0, each) for each in Inbox(folder, [SINK]).look(until_ns)], until_ns)
     store.close(until_ns)
     return since_ns, until_ns

@@ -20,6 +20,7 @@ from dashboards.boards import BOARDS
 from dashboards.generate import FOLDER, files
 from dashboards.grafana import SCHEMA_VERSION
 from dashboards.influxql import Query, name
+from monitor.diary import read_diary
 from monitor.sinks.line_protocol import COMMON, SCHEMA, Field, Measurement, Tag
 from monitor.store import Archive
 from tests.servers import Influxd
@@ -53,8 +54,8 @@ class Loaded:
 
 @pytest.fixture(scope="module")
 def days(tmp_path_factory):
-    """Short, for speed: the least of which numbers can be given."""
-    with Loaded(tmp_path_factory.mktemp("days"), 10) as loaded:
+    """Short, for speed: the least of which something can be said."""
+    with Loaded(tmp_path_factory.mktemp("days"), 16) as loaded:
         yield loaded
 
 
@@ -91,6 +92,25 @@ def test_what_is_shown_is_what_was_stored(days) -> None:
     assert all(0 <= row[1] <= 100 for each in share for row in each["values"] if row[1] is not None)
     by_hour = rows(days, "Overview", "Twitches by hour of the clock")
     assert {each["tags"][Tag.HOUR] for each in by_hour} <= {f"{hour:02d}" for hour in range(24)}
+
+
+def test_what_was_stored_before_the_server_was_there_is_all_there(days) -> None:
+    """It was added after the last day, and got each entry once."""
+    with Archive.open(days.folder) as archive:
+        counts = {
+            f'count("{Field.PEAK}") FROM "{Measurement.TWITCH}"': len(archive.twitches(*EVER_NS)),
+            f'count("{Field.TWITCHES}") FROM "{Measurement.MINUTE}"': len(archive.minutes(*EVER_NS)),
+            f'count("{Field.MISSING}") FROM "{Measurement.GAP}"': len(archive.gaps(*EVER_NS)),
+            f'count("{Field.DURATION_S}") FROM "{Measurement.CONTEXT}"': len(archive.contexts(*EVER_NS)),
+            f'count("{Field.NO_CONTACT}") FROM "{Measurement.HEALTH}"': len(archive.health(*EVER_NS)),
+            f'count("{Field.RAISED}") FROM "{Measurement.ALERT}"': len(archive.alert_history(*EVER_NS)),
+        }
+        (sink,) = archive.sinks()
+        assert (sink.seq, sink.refused) == (archive.outbox_end(), 0)
+    counts[f'count("{Field.ENTRY}") FROM "{Measurement.TRIGGER}"'] = len(read_diary(days.folder))
+    for query, number in counts.items():
+        ((_, counted),) = answers(days.influxd.url, f"SELECT {query}")[0]["values"]
+        assert counted == number > 0, query
 
 
 def test_where_nothing_was_analysable_there_is_no_rate(days) -> None:

@@ -9,11 +9,11 @@ INFLUX_TOKEN=$(cat "${ADMIN_TOKEN_FILE:-/run/secrets/influxdb_admin_token}")
 export INFLUX_TOKEN
 tokens=${TOKENS:-/tokens}
 
-bucket=$(influx bucket list --name "$BUCKET" --hide-headers | cut -f 1)
-test -n "$bucket"
+bucket_id=$(influx bucket list --name "$BUCKET" --hide-headers | cut -f 1)
+test -n "$bucket_id"
 
 if [ -z "$(influx v1 dbrp list --db "$BUCKET" --hide-headers)" ]; then
-    influx v1 dbrp create --db "$BUCKET" --rp autogen --bucket-id "$bucket" --default >/dev/null
+    influx v1 dbrp create --db "$BUCKET" --rp autogen --bucket-id "$bucket_id" --default >/dev/null
 fi
 
 make_token() { # of whom, right
@@ -27,7 +27,7 @@ make_token() { # of whom, right
             influx auth delete --id "$id" >/dev/null
         fi
     done
-    made=$(influx auth create --description "$description" "$2" "$bucket" --json)
+    made=$(influx auth create --description "$description" "$2" "$bucket_id" --json)
     token=$(printf '%s' "$made" | sed -n 's/.*"token": *"\([^"]*\)".*/\1/p')
     test -n "$token"
     printf '%s\n' "$token" >"$file.new"
