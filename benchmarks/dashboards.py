@@ -16,7 +16,7 @@ import tempfile
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,11 +26,12 @@ from benchmarks.month import lived
 from dashboards.alerts import RULES
 from dashboards.boards import BOARDS
 from dashboards.grafana import Board, Panel
+from dashboards.influxql import CHOSEN, WHERE
 from firmware_interface.samples import Status
 from monitor.alerts.engine import Alert, Change
 from monitor.alerts.rules import Kind
 from monitor.bulletins import Disk, Waiting
-from monitor.correlation.findings import correlate
+from monitor.correlation.findings import ALL_SITES, correlate
 from monitor.correlation.stored import BIN_NS, tallies_of
 from monitor.diary import read_diary, triggers
 from monitor.found import keep
@@ -79,9 +80,9 @@ def _of_board(board: Board) -> Iterator[Asked]:
         yield Asked(board.title, f"variable {variable.name}", variable.query)
 
 
-def in_full(asked: Asked, since_ns: int, until_ns: int, chosen: Mapping[str, str] | None = None) -> str:
+def in_full(asked: Asked, since_ns: int, until_ns: int) -> str:
     """The query as Grafana sends it, a panel being 1000 pixels wide. The one place that knows its macros."""
-    values = {"trigger": "caffeine"} | dict(chosen or {})
+    values = {CHOSEN: "caffeine", WHERE: ALL_SITES}
     range_s = (until_ns - since_ns) / S
     shortest_s = _seconds(asked.interval) if asked.interval else 60
     wanted_s = max(range_s / _PIXELS, shortest_s)

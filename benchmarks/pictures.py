@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from html import escape
+from itertools import groupby
 from pathlib import Path
 
 from benchmarks.dashboards import Asked, answers, delivered, in_full, made
@@ -47,10 +48,15 @@ class Picture:
             yield _text(self.x + 8, self.y + 40, self._panel.empty, "faint")
             return
         draw = {
-            "stat": self._stat, "table": self._table, "heatmap": self._heatmap, "barchart": self._bars,
+            "stat": self._stat, "table": self._table, "heatmap": self._heatmap, "trend": self._trend,
             "state-timeline": self._states,
         }.get(self._panel.kind, self._lines)  # fmt: skip
         yield from draw(series)
+
+    def marked(self, times_ms: Sequence[float], ink: str) -> Iterator[str]:
+        """What happened, below what is drawn."""
+        for at_ms in times_ms:
+            yield _box(self._across(at_ms), self.y + self.height - 40, 1, 5, ink)
 
     def _stat(self, series: Sequence[Series]) -> Iterator[str]:
         at_ms, value = series[0][2][-1]
@@ -96,28 +102,39 @@ class Picture:
             yield _text(self.x + _MARGIN - 6, self.y + 34 + (23 - hour) * tall, f"{hour:02d} h", "axis end")
         yield from self._days()
 
-    def _bars(self, series: Sequence[Series]) -> Iterator[str]:
-        wide = (self.width - _MARGIN - 16) / len(series)
-        highest = max(float(row[4]) for *_, rows in series for row in rows)
-        up = (self.height - 56) / highest
-        floor = self.y + self.height - 26
-        for place, (hours, _, rows) in enumerate(series):
-            _, _, ratio, low, high = rows[-1]
-            x = self.x + _MARGIN + place * wide
-            for part, (value, ink) in enumerate(((ratio, 0), (low, 4), (high, 5))):
-                yield _box(x + part * wide / 4, floor - value * up, wide / 4 - 3, value * up, _INKS[ink])
-            yield _text(x + wide * 0.36, floor + 16, f"from {hours} h", "axis middle")
+    def _trend(self, series: Sequence[Series]) -> Iterator[str]:
+        """Steps; the last stretch is drawn as long as the one before."""
+        rows = sorted(row for *_, rows in series for row in rows)
+        rows = sorted(([float(x) for x in row[1:]] for row in rows), key=lambda row: row[0])
+        ends = [row[0] for row in rows[1:]] + [2 * rows[-1][0]]
+        across = (self.width - _MARGIN - 16) / ends[-1]
+        up = (self.height - 70) / max(row[3] for row in rows)
+        floor = self.y + self.height - 36
         for level in (0.0, 1.0, 2.0):
-            if level <= highest:
-                yield _text(self.x + _MARGIN - 8, floor - level * up + 4, f"{level:g}", "axis end")
+            yield _polyline(
+                [(self.x + _MARGIN, floor - level * up), (self.x + self.width - 8, floor - level * up)], "#ddd"
+            )
+            yield _text(self.x + _MARGIN - 8, floor - level * up + 4, f"{level:g}", "axis end")
+        for part, label in enumerate(("Rate ratio", "From", "To")):
+            steps = [
+                (self.x + _MARGIN + hours * across, floor - row[part + 1] * up)
+                for row, end in zip(rows, ends, strict=True)
+                for hours in (row[0], end)
+            ]
+            yield _polyline(steps, _INKS[part])
+            yield _box(self.x + 10 + part * 130, self.y + self.height - 14, 9, 9, _INKS[part])
+            yield _text(self.x + 23 + part * 130, self.y + self.height - 6, label, "axis")
+        for hours, *_ in rows:
+            yield _text(self.x + _MARGIN + hours * across, floor + 16, f"{hours:g} h", "axis middle")
 
     def _states(self, series: Sequence[Series]) -> Iterator[str]:
         tall = (self.height - 52) / len(series)
         for place, (label, _, rows) in enumerate(series):
             y = self.y + 26 + place * tall
-            for (at_ms, on), (then_ms, _) in zip(rows, [*rows[1:], [self._span[1], None]], strict=True):
+            changes = [row for before, row in zip([[0, None], *rows], rows, strict=False) if row[1] != before[1]]
+            for (at_ms, on), (then_ms, _) in zip(changes, [*changes[1:], [self._span[1], None]], strict=True):
+                x, end = self._across(at_ms), self._across(min(then_ms, self._span[1]))
                 if on is not None:
-                    x, end = self._across(at_ms), self._across(min(then_ms, self._span[1]))
                     yield _box(x, y, max(end - x, 0.6), tall - 6, _INKS[1] if on else "#b9dccd")
             yield _text(self.x + _MARGIN + 4, y + tall / 2, label, "cell")
         yield from self._days()
@@ -138,22 +155,34 @@ class Picture:
             y = floor - (level - low) / (high - low) * (floor - roof)
             yield _polyline([(self.x + _MARGIN, y), (self.x + self.width - 8, y)], "#e5e5e5")
             yield _text(self.x + _MARGIN - 6, y + 4, _number(level), "axis end")
-        drawn_as_bars = self._panel.custom.get("drawStyle") in ("bars", "points")
+        up = (floor - roof) / (high - low)
         for number, (label, curve) in enumerate(curves):
-            ink, run = _INKS[number % len(_INKS)], []
-            for at_ms, value in [*curve, (self._span[1], None)]:
-                if value is not None:
-                    run.append((self._across(at_ms), floor - (float(value) - low) / (high - low) * (floor - roof)))
-                elif run and not self._panel.custom.get("spanNulls"):
-                    yield _polyline(run, ink)
-                    run = []
-            if drawn_as_bars:
-                yield from (f'<circle cx="{x:.1f}" cy="{y:.1f}" r="1.5" fill="{ink}"/>' for x, y in run)
-            elif run:
-                yield _polyline(run, ink)
+            ink = _INKS[number % len(_INKS)]
+            points = [
+                (
+                    self._across(at_ms),
+                    None if value is None else floor - (float(value) - low) * up,
+                )
+                for at_ms, value in curve
+            ]
+            yield from self._curve(points, floor, ink)
             yield _box(self.x + 10 + number * 130, self.y + self.height - 14, 9, 9, ink)
             yield _text(self.x + 23 + number * 130, self.y + self.height - 6, _cut(label, 110), "axis")
         yield from self._days(lift=14)
+
+    def _curve(self, points: Sequence[tuple[float, float | None]], floor: float, ink: str) -> Iterator[str]:
+        style = self._panel.custom.get("drawStyle")
+        known = [(x, y) for x, y in points if y is not None]
+        if style == "bars":
+            yield from (_box(x, y, 1.2, floor - y, ink) for x, y in known if y < floor)
+        elif style == "points" or len(known) == 1:
+            yield from (f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2" fill="{ink}"/>' for x, y in known)
+        elif self._panel.custom.get("spanNulls"):
+            yield _polyline(known, ink)
+        else:
+            for is_known, run in groupby(points, lambda point: point[1] is not None):
+                if is_known:
+                    yield _polyline(list(run), ink)
 
     def _across(self, at_ms: float) -> float:
         first, last = self._span
@@ -178,11 +207,25 @@ def picture(board: Board, url: str, since_ns: int, until_ns: int) -> str:
                 label = "|".join(map(str, each.get("tags", {}).values()))  # type: ignore[attr-defined]
                 series.append((label, each["columns"], each["values"]))  # type: ignore[arg-type]
         parts += Picture(panel, placed["gridPos"], since_ns // 10**6, until_ns // 10**6).drawn(series)
+    parts += _marks(board, panels, url, since_ns, until_ns)
     parts.append(_text(8, tall - 14, _SAYS, "faint"))
     about = escape(f"{board.title}: {board.about} {_SAYS}")
     size = f'viewBox="0 0 {24 * _COLUMN} {tall}" width="{24 * _COLUMN}" height="{tall}"'
     head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-label="{about}">'
     return f"{head}{_STYLE}{chr(10).join(parts)}</svg>\n"
+
+
+def _marks(
+    board: Board, panels: Sequence[tuple[Panel, Json]], url: str, since_ns: int, until_ns: int
+) -> Iterator[str]:
+    """The annotations, as ticks below every panel over time."""
+    for annotation in board.annotations:
+        asked = Asked(board.title, annotation.name, annotation.query)
+        times = [row[0] for each in answers(url, in_full(asked, since_ns, until_ns)) for row in each["values"]]  # type: ignore[attr-defined]
+        for panel, placed in panels:
+            if panel.kind == "timeseries":
+                drawn = Picture(panel, placed["gridPos"], since_ns // 10**6, until_ns // 10**6)
+                yield from drawn.marked(times, annotation.colour)
 
 
 _STYLE = """<style>

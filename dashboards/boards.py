@@ -8,15 +8,16 @@ from typing import Any, Final
 from dashboards.grafana import Annotation, Board, Json, Panel, Variable
 from dashboards.influxql import (
     ANALYSABLE_SHARE,
-    AT_ALL_SITES,
     CHOSEN,
     INTERVAL,
     NOISE,
     OBSERVED,
+    OF_ANSWER,
     OF_CHOSEN,
     RATE,
     STANDS,
     VARIABLES,
+    WHERE,
     Query,
     listed,
     lost_percent,
@@ -53,6 +54,7 @@ _LAST: Final[Json] = {
 }
 _TABLE: Final[Json] = {"cellHeight": "sm", "showHeader": True}
 _ROW_OF_EACH: Final[tuple[Json, ...]] = ({"id": "merge", "options": {}},)
+_BY_HOURS: Final[Json] = {"id": "sortBy", "options": {"fields": {}, "sort": [{"field": "Hours after"}]}}
 _LABELS = {Tag.NODE: "Computer", Tag.DEVICE: "Device", Tag.SITE: "Site", Tag.CHANNEL: "Channel", CHOSEN: "Trigger"}
 _BEFORE_MS, _AFTER_MS = 2 * 3600 * 1000, 6 * 3600 * 1000
 
@@ -497,7 +499,11 @@ TRIGGERS = Board(
     title="Triggers and answers",
     about="What twitches have to do with what was logged. A link is no proof of what brings them about.",
     since="now-30d",
-    variables=(*_variables(), Variable(CHOSEN, _LABELS[CHOSEN], values_of(_T, Tag.TRIGGER, _THIS), several=False)),
+    variables=(
+        *_variables(),
+        Variable(CHOSEN, _LABELS[CHOSEN], values_of(_T, Tag.TRIGGER, _THIS), several=False),
+        Variable(WHERE, "Answer at", values_of(_F, Tag.SITE, _THIS), several=False),
+    ),
     annotations=(_marks("Chosen trigger", OF_CHOSEN, _ORANGE),),
     rows=(
         (
@@ -559,9 +565,9 @@ TRIGGERS = Board(
                 | {"from": _HIDDEN, "to": _HIDDEN},
             ),
             Panel(
-                "barchart",
+                "trend",
                 "Hours after ${trigger}",
-                "Rate ratio in each stretch of hours after it, all sites, with "
+                "Rate ratio in each stretch of hours after it, at the chosen site, with "
                 "a band that holds for the whole curve; of the last analysis. Exploration, never a verdict.",
                 "none",
                 "Run `fasciwatch correlate`; it needs weeks of data",
@@ -570,7 +576,7 @@ TRIGGERS = Board(
                         listed(_L, (Field.AFTER_H, *_RATIOS)),
                         _L,
                         variables=_THIS,
-                        where=f"{name(_L, Tag.TRIGGER)} =~ /^${CHOSEN}$/ AND {AT_ALL_SITES}",
+                        where=OF_ANSWER,
                         by=(Tag.FROM_H,),
                         newest=1,
                         table=True,
@@ -578,19 +584,11 @@ TRIGGERS = Board(
                 ),
                 12,
                 10,
-                {
-                    "xField": str(Tag.FROM_H),
-                    "orientation": "auto",
-                    "showValue": "never",
-                    "groupWidth": 0.7,
-                    "barWidth": 0.9,
-                    **_LEGEND,
-                },
-                {"fillOpacity": 80},
+                {"xField": str(Field.AFTER_H), **_LEGEND},
+                {"lineInterpolation": "stepAfter", "lineWidth": 2, "fillOpacity": 0},
                 {"min": 0, "decimals": 2},
-                columns=_RATIO_NAMES
-                | {str(Field.AFTER_H): {"custom.hideFrom": {"viz": True, "legend": True, "tooltip": True}}},
-                transformations=_ROW_OF_EACH,
+                columns=_RATIO_NAMES | dict((_shown(Field.AFTER_H, "Hours after", "h"),)),
+                transformations=(*_ROW_OF_EACH, _BY_HOURS),
             ),
         ),
         (
@@ -650,7 +648,7 @@ TRIGGERS = Board(
             Panel(
                 "timeseries",
                 "Answer over time ${trigger}",
-                "Rate ratio of all sites with its interval, from one analysis to the next.",
+                "Rate ratio at the chosen site with its interval, from one analysis to the next.",
                 "none",
                 "Run `fasciwatch correlate`; it needs weeks of data",
                 (
@@ -658,7 +656,7 @@ TRIGGERS = Board(
                         ", ".join(f'last({name(_F, field)}) AS "{field}"' for field in _RATIOS),
                         _F,
                         variables=_THIS,
-                        where=f"{name(_F, Tag.TRIGGER)} =~ /^${CHOSEN}$/ AND {AT_ALL_SITES}",
+                        where=OF_ANSWER,
                         every=INTERVAL,
                         fill="none",
                         alias="$col",

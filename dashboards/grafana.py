@@ -29,7 +29,7 @@ class Panel:
     """What shows queries."""
 
     kind: str
-    """"timeseries", "table", "stat", "heatmap", "state-timeline", "barchart"."""
+    """"timeseries", "table", "stat", "heatmap", "state-timeline", "trend"."""
     title: str
     about: str
     """For a person: what it is, and what it is not."""

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from monitor.correlation.findings import ALL_SITES
 from monitor.sinks.line_protocol import COMMON, SCHEMA, Field, Measurement, Tag
 
 INTERVAL: Final = "$__interval"
@@ -22,6 +21,8 @@ VARIABLES: Final = (Tag.NODE, Tag.DEVICE, Tag.SITE, Tag.CHANNEL)
 """In the order in which they narrow each other down."""
 CHOSEN: Final = Tag.TRIGGER
 """The variable of one trigger."""
+WHERE: Final = "where"
+"""The variable of one site of the answers; where there are several, "all" is one of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,8 @@ NOISE: Final = f'{name(_T, Field.PEAK)} / {name(_T, Field.SNR)} AS "noise"'
 """The standard deviation of the noise around a twitch: its peak was compared with it."""
 STANDS: Final = f"{name(Measurement.TRIGGER, Field.STANDS)} = true"
 OF_CHOSEN: Final = f"{name(Measurement.TRIGGER, Tag.TRIGGER)} =~ /^${CHOSEN}$/"
-AT_ALL_SITES: Final = f"{name(Measurement.LAG, Tag.SITE)} = '{ALL_SITES}'"
+OF_ANSWER: Final = f"{OF_CHOSEN} AND {name(Measurement.LAG, Tag.SITE)} =~ /^${WHERE}$/"
+"""One trigger at one site: `finding` and `lag` have the same tags for it."""
 
 
 def lost_percent() -> str:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from benchmarks.dashboards import delivered
 from monitor.bulletins import Disk, Found, FoundLag, Noted, Waiting
 from monitor.correlation.analysis import LagPoint
 from monitor.correlation.findings import Finding, Verdict
@@ -13,7 +14,6 @@ from monitor.diary import DIARY, Diary, Entry
 from monitor.found import FOUND, found_after, keep
 from monitor.inbox import Inbox
 from monitor.outbox import Outbox
-from monitor.sinks.influx import Influx1, Place
 from monitor.store import DATABASE, Archive, Store
 from monitor.tally import Minute
 from tests.servers import Influxd
@@ -26,6 +26,8 @@ FINDING = Finding(
     35, 300.0, lag_curve=(LagPoint(0.0, 1.0, 1.1, 0.8, 1.4), LagPoint(1.0, 3.0, 1.9, 1.4, 2.6)),
 )  # fmt: skip
 LATER = NOW + 400 * S
+PAST = NOW - 300 * 86400 * S
+"""NOW is in the future, which is not analysed."""
 
 
 def stored(folder, inbox, now_ns=NOW):
@@ -140,25 +142,25 @@ def test_a_file_that_cannot_be_read_is_said_and_the_rest_goes_on(folder, name) -
     assert of(Found, stored(folder, inbox, NOW + S))
 
 
-async def test_correlate_sends_what_it_found(folder, tmp_path, capfd) -> None:
+def test_correlate_sends_what_it_found(folder, tmp_path, capfd) -> None:
     """By the command, to a server that is asked what it got."""
     store = Store.open(folder)
-    device = store.device(BOARD, "AA", NOW)
-    store.write([(device, Minute("FDI", NOW + place * 60 * S, 60.0, 60.0, 1)) for place in range(60)], LATER)
-    store.close(LATER)
+    device = store.device(BOARD, "AA", PAST)
+    store.write(
+        [(device, Minute("FDI", PAST + place * 60 * S, 60.0, 60.0, 1)) for place in range(60)], PAST + 3600 * S
+    )
+    store.close(PAST + 3600 * S)
     with Diary.open(folder) as diary:
-        diary.log([COFFEE], NOW)
+        diary.log([replace(COFFEE, occurred_ns=PAST)], PAST)
     _, out, _ = say(capfd, "correlate", "--data", folder, "--json")
     (report,) = objects(out)
     assert [each["trigger"] for each in report["findings"]] == ["caffeine"]
     stored(folder, Inbox(folder, []))
     with Influxd(tmp_path / "influxd") as influxd:
-        sink = Influx1(Place(influxd.url, "fasciwatch"))
-        await sink.deliver(Outbox(folder, "laptop").after(0))
-        await sink.close()
+        delivered(folder, influxd.url)
         (row,) = influxd.ask("SELECT verdict, trigger, site FROM finding")
         (coffee,) = influxd.ask("SELECT text, stands FROM trigger")
-    assert (row["verdict"], row["trigger"], row["site"]) == ("cannot_tell", "caffeine", "all")
+    assert (row["verdict"], row["trigger"], row["site"]) == ("cannot_tell", "caffeine", "FDI")
     assert (coffee["text"], coffee["stands"]) == ("caffeine 80 mg", True)
 
 
