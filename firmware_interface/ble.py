@@ -47,7 +47,16 @@ from bleak.exc import (
     BleakGATTProtocolError,
 )
 
-from firmware_interface.codecs import Codec, Conversation, Device, Hear, Read, Write
+from firmware_interface.codecs import (
+    Codec,
+    Conversation,
+    Device,
+    Examinable,
+    Examination,
+    Hear,
+    Read,
+    Write,
+)
 from firmware_interface.errors import PacketError, RadioError
 from firmware_interface.samples import GapReason, Notification
 
@@ -208,6 +217,22 @@ class Radio:
         try:
             async with self._connection(address, _Inbox()) as (_, connected):
                 return connected.device
+        except _FAULTS as fault:
+            raise RadioError(_explain(fault, address), "Bring it near, or free it from other programs") from fault
+
+    async def examine(self, address: str) -> Examination | None:
+        """Have the device at `address` test itself; None where its family has no such test.
+
+        Raises:
+            RadioError: it cannot be reached now, or does not answer, or there is no adapter that we may use.
+        """
+        inbox = _Inbox()
+        try:
+            async with self._connection(address, inbox) as (client, connected):
+                codec = connected.codec
+                if not isinstance(codec, Examinable):
+                    return None
+                return (await _bonded(client, lambda: _converse(client, inbox, codec.examine())))[0]
         except _FAULTS as fault:
             raise RadioError(_explain(fault, address), "Bring it near, or free it from other programs") from fault
 

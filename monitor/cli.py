@@ -27,7 +27,7 @@ from rich.console import Console
 import monitor
 from firmware_interface.ble import Radio, Sighting
 from firmware_interface.capture import SUFFIX, Writer
-from firmware_interface.codecs import Device
+from firmware_interface.codecs import Device, Examination
 from firmware_interface.codecs.families import FAMILIES
 from firmware_interface.emulated.arm import Arm, ArmSettings
 from firmware_interface.emulated.wearable import Wearable, WearableSettings
@@ -103,11 +103,7 @@ _UsageError: Any = typer.BadParameter.__mro__[1]  # click's own or, by version, 
 
 def main() -> None:
     """Run the command; turn faults into one line and an exit code."""
-    for library in (
-        "bleak",
-        "bumble",
-        "mqtt",
-    ):  # what matters of their warnings, we say; to a person they are noise
+    for library in ("bleak", "bumble", "mqtt"):  # what matters of their warnings, we say; the rest is noise
         logging.getLogger(library).setLevel(logging.CRITICAL)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # None where it was closed
@@ -202,35 +198,40 @@ def record(
 def scan(
     seconds: Annotated[float, typer.Option("--for", min=1.0, help="How long to listen.")] = 8.0,
     everything: Annotated[bool, typer.Option("--all", help="Also devices that are not supported.")] = False,
+    test: Annotated[bool, typer.Option("--test", help="Have those that can test themselves.")] = False,
     json_lines: Json = False,
 ) -> None:
     """Name the wearables in reach, and what they measure."""
-    _print_survey(asyncio.run(_survey(Radio(FAMILIES), seconds)), everything=everything, json_lines=json_lines)
+    found = asyncio.run(_survey(Radio(FAMILIES), seconds, test=test))
+    _print_survey(found, everything=everything, json_lines=json_lines)
 
 
-Surveyed = tuple[Sighting, Device | str | None]
-"""What a supported device said of itself, or why it said nothing; None for others, which are not asked."""
+Surveyed = tuple[Sighting, Device | str | None, Examination | None]
+"""What a supported device said of itself, or why it said nothing; None for others, which are not asked. What came
+of its test, if it has one and was to make it."""
 
 
-async def _survey(radio: Radio, seconds: float) -> list[Surveyed]:
-    """Who is in reach, each asked what it measures: one after the other, and none is started."""
+async def _survey(radio: Radio, seconds: float, *, test: bool = False) -> list[Surveyed]:
+    """Who is in reach, each asked what it measures: one after the other, and none is left running."""
     surveyed: list[Surveyed] = []
     for sighting in await radio.scan(seconds):
         said: Device | str | None = None
+        examined: Examination | None = None
         if sighting.codec:
             try:
                 said = await radio.introduce(sighting.address)
+                examined = await radio.examine(sighting.address) if test else None
             except RadioError as error:
                 said = str(error.args[0])
-        surveyed.append((sighting, said))
+        surveyed.append((sighting, said, examined))
     return surveyed
 
 
 def _print_survey(surveyed: Iterable[Surveyed], *, everything: bool, json_lines: bool) -> None:
-    shown = [(sighting, said) for sighting, said in surveyed if everything or sighting.codec]
+    shown = [each for each in surveyed if everything or each[0].codec]
     if json_lines:
-        for sighting, said in shown:
-            _print(lines.as_json(_sighting_fields(sighting, said)))
+        for each in shown:
+            _print(lines.as_json(_sighting_fields(*each)))
         return
     if shown:
         rows = (
@@ -241,11 +242,14 @@ def _print_survey(surveyed: Iterable[Surveyed], *, everything: bool, json_lines:
                 s.codec.FAMILY if s.codec else "not supported",
                 _streams(said),
             )
-            for s, said in shown
+            for s, said, _ in shown
         )
         _print_table(("address", "name", "signal", "family", "streams"), rows)
-    ours = [sighting for sighting, _ in shown if sighting.codec]
-    silent = {sighting.codec for sighting, said in shown if sighting.codec and not isinstance(said, Device)}
+    for sighting, _, examined in shown:
+        if examined:
+            _note(f"{sighting.name or sighting.address}: {_examined(examined)}")
+    ours = [sighting for sighting, *_ in shown if sighting.codec]
+    silent = {sighting.codec for sighting, said, _ in shown if sighting.codec and not isinstance(said, Device)}
     for family in FAMILIES:
         if family in silent or not ours:
             _note(f"{family.FAMILY}: {family.ADVICE}")
@@ -260,6 +264,14 @@ def _streams(said: Device | str | None) -> str:
     if not isinstance(said, Device):
         return said or ""
     return ", ".join(f"{s.name} {s.rate_hz:g} Hz × {len(s.channels)} ({s.unit})" for s in said.streams)
+
+
+def _examined(said: Examination) -> str:
+    contact = (
+        f"channel {n} {ohm / 1000:.0f} kΩ{' (no contact)' if off else ''}"
+        for n, (ohm, off) in enumerate(zip(said.impedance_ohm, said.lead_off, strict=True), 1)
+    )
+    return f"{'passed' if said.passed else 'FAILED'}: {said.found}; {', '.join(contact)}"
 
 
 @app.command()
@@ -986,7 +998,7 @@ def _rate(per_min: float | None) -> str:
     return "–" if per_min is None else f"{per_min:.1f}"
 
 
-def _sighting_fields(sighting: Sighting, said: Device | str | None) -> lines.Fields:
+def _sighting_fields(sighting: Sighting, said: Device | str | None, examined: Examination | None) -> lines.Fields:
     known = said if isinstance(said, Device) else None
     return {
         "type": "device",
@@ -999,6 +1011,7 @@ def _sighting_fields(sighting: Sighting, said: Device | str | None) -> lines.Fie
         "firmware": known.firmware if known else None,
         "streams": [asdict(stream) for stream in known.streams] if known else None,
         "trouble": said if isinstance(said, str) else None,
+        "test": asdict(examined) if examined else None,
         "advice": sighting.codec.ADVICE if sighting.codec else None,
         "start": "fasciwatch run" if sighting.codec else None,
     }

@@ -38,11 +38,12 @@ def list_(
 ) -> None:
     """List what is raised or snoozed, or what happened."""
     now_ns = time.time_ns()
-    with Archive.open(readable(config_file, data)) as archive:
+    folder = readable(config_file, data)
+    with Archive.open(folder) as archive:
         if history:
             found = archive.alert_history(since_ns(history, now_ns), now_ns)
         else:
-            found = [a for a in archive.alerts() if everything or a.raised or is_snoozed(a, now_ns)]
+            found = [a for a in archive.alerts() if everything or a.raised or a.is_snoozed(now_ns)]
     if json_lines:
         for alert in found:
             print_line(lines.as_json(lines.alert(alert)))
@@ -53,6 +54,8 @@ def list_(
     print_table(
         ("alert", "state", "since", "snoozed until", "why"), [_row(alert, now_ns, history) for alert in found]
     )
+    if not _is_running(folder):
+        note("nothing is being watched now: this is how it was")
     raised = [alert for alert in found if alert.raised and not alert.acknowledged]
     if raised and not history:
         note(f"to silence the first: {raised[0].silence}")
@@ -97,11 +100,6 @@ def try_out(config_file: ConfigFile = None, data: DataDir = None, json_lines: Js
     note("a test alert was raised, and every configured server took it; it ends by itself in a minute")
 
 
-def is_snoozed(alert: Alert, now_ns: int) -> bool:
-    """Whether it is silent for a while."""
-    return alert.snoozed_until_ns is not None and alert.snoozed_until_ns > now_ns
-
-
 def _say(
     name: str, verb: Verb, lasting: str, config_file: Path | None, data: Path | None, *, json_lines: bool
 ) -> None:
@@ -127,7 +125,7 @@ def _fields(said: Said) -> lines.Fields:
 def _row(alert: Alert, now_ns: int, history: str) -> Sequence[str]:
     state = str(alert.change) if history else _state(alert)
     since = alert.at_ns if history else alert.since_ns
-    snoozed = lines.local(alert.snoozed_until_ns or 0) if is_snoozed(alert, now_ns) else ""
+    snoozed = lines.local(alert.snoozed_until_ns or 0) if alert.is_snoozed(now_ns) else ""
     return alert.name, state, lines.local(since) if since else "", snoozed, alert.why
 
 

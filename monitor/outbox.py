@@ -100,7 +100,7 @@ class Letter:
     """The same for the same thing, always; 32 hexadecimal digits."""
     node: str
     device: str
-    """Its name, "" where it concerns the whole computer."""
+    """Its name, or that of the one that an alert is about; "" where it concerns the whole computer."""
     utc_offset_s: int
     """Of local time where it was stored."""
     contents: Contents
@@ -130,6 +130,12 @@ class Outbox:
             devices = {known.id: known for known in archive.devices()} if entries else {}
         return [self._letter(entry, devices) for entry in entries]
 
+    def sent(self, sink: str, since_ns: int) -> list[Letter]:
+        """What a sink got last, a batch at most, of what was then or later."""
+        position = self.position(sink)
+        last = self.after(max(position - _BATCH, 0))
+        return [letter for letter in last if letter.seq <= position and time_ns(letter.contents) >= since_ns]
+
     def standing(self) -> list[Letter]:
         """Every alert that is watched for, as it is now."""
         with Archive.open(self.folder) as archive:
@@ -138,13 +144,15 @@ class Outbox:
     def letter(self, seq: int, alert: Alert) -> Letter:
         """An alert that was not read from the outbox, as it goes to every sink."""
         offset_s = time.localtime(alert.at_ns // 10**9).tm_gmtoff
-        return Letter(seq, _id(self._node, None, alert), self._node, "", offset_s, alert)
+        return Letter(seq, _id(self._node, None, alert), self._node, alert.device, offset_s, alert)
 
     def _letter(self, entry: Outgoing, devices: dict[int, KnownDevice]) -> Letter:
         known = devices[entry.device_id] if entry.device_id is not None else None
         offset_s = entry.utc_offset_s
         if offset_s is None:
             offset_s = time.localtime(time_ns(entry.record) // 10**9).tm_gmtoff
+        if isinstance(entry.record, Alert):
+            return self.letter(entry.seq, entry.record)
         name = known.device.name if known else ""
         return Letter(entry.seq, _id(self._node, known, entry.record), self._node, name, offset_s, entry.record)
 
@@ -230,6 +238,7 @@ class Delivery:
         self._outbox = outbox
         self._failed_since: float | None = None
         self._failures = 0
+        self._is_ill = False
         self._more = asyncio.Event()
         self._expressed: set[str] = set()
 
@@ -273,7 +282,8 @@ class Delivery:
         letters = await asyncio.to_thread(self._outbox.after, after)
         if not letters:
             await self.sink.check()
-            self._well()
+            if self._is_ill:
+                self._well()
             with suppress(TimeoutError):
                 async with asyncio.timeout(_POLL_S):
                     await self._more.wait()
@@ -302,12 +312,14 @@ class Delivery:
             try:
                 return await step()
             except DeniedError as error:
+                self._is_ill = True
                 self._notice(self.sink.name, str(error))
                 await asyncio.sleep(error.pause_s)
             except (UnreachableError, StoreError) as error:
                 await asyncio.sleep(self._pause_s(error))
 
     def _pause_s(self, error: Fault) -> float:
+        self._is_ill = True
         now = asyncio.get_running_loop().time()
         self._failed_since = self._failed_since or now
         if now - self._failed_since >= _SAID_AFTER_S:
@@ -318,7 +330,7 @@ class Delivery:
         return chosen_s if asked_s else min(chosen_s, getattr(error, "pause_max_s", chosen_s))
 
     def _well(self) -> None:
-        self._failed_since, self._failures = None, 0
+        self._failed_since, self._failures, self._is_ill = None, 0, False
         self._notice(self.sink.name, None)
 
 

@@ -149,12 +149,20 @@ class Assembler:
         self._device_id = device_id
         self._parts: list[SampleBlock] = []
         self._done: list[Block] = []
+        self._start_ns = self._end_ns = self._next = 0  # of `_parts`
 
     def feed(self, part: SampleBlock) -> None:
         """Take what a packet held."""
-        if not self._continues(part):
+        start_ns, end_ns, length = part.start_ns, part.end_ns, part.length
+        if self._parts and not (
+            part.first == self._next
+            and abs(start_ns - self._end_ns) < _JOIN_NS
+            and end_ns - self._start_ns < _LONGEST_NS
+        ):
             self._end()
-        if part.length:
+        if length:
+            self._start_ns = self._start_ns if self._parts else start_ns
+            self._next, self._end_ns = part.first + length, end_ns
             self._parts.append(part)
 
     def take(self) -> list[Block]:
@@ -162,13 +170,6 @@ class Assembler:
         self._end()
         done, self._done = self._done, []
         return done
-
-    def _continues(self, part: SampleBlock) -> bool:
-        if not self._parts:
-            return True
-        head, tail = self._parts[0], self._parts[-1]
-        joins = part.first == tail.first + tail.length and abs(part.start_ns - tail.end_ns) < _JOIN_NS
-        return joins and part.end_ns - head.start_ns < _LONGEST_NS
 
     def _end(self) -> None:
         parts, self._parts = self._parts, []
@@ -178,8 +179,8 @@ class Assembler:
             block = Block(
                 device_id=self._device_id,
                 stream=head.stream,
-                start_ns=head.start_ns,
-                end_ns=tail.end_ns,
+                start_ns=self._start_ns,
+                end_ns=self._end_ns,
                 first=head.first,
                 device_ns=head.device_ns,
                 sequences=(head.sequence, tail.sequence),

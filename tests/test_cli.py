@@ -23,6 +23,7 @@ import pytest
 from edfio import Edf, EdfSignal
 
 from firmware_interface.ble import Radio
+from firmware_interface.codecs import Examination
 from firmware_interface.codecs.open_profile import Opcode
 from firmware_interface.emulated.peripheral import WornWearable
 from firmware_interface.virtual_radio import VirtualRadio
@@ -235,6 +236,7 @@ async def test_scan_names_the_wearable_its_streams_and_how_to_start_it(capfd):
         "serial": "armband",
         "firmware": "emulated",
         "trouble": None,
+        "test": None,
         "advice": "Switch the board on",
         "start": "fasciwatch run",
     }
@@ -244,11 +246,17 @@ async def test_scan_names_the_wearable_its_streams_and_how_to_start_it(capfd):
     assert re.search(ours, out, re.MULTILINE)
     assert re.search(r"^C4:5A:00:00:00:02 +stranger +-\d+ dBm +not supported$", out, re.MULTILINE)
     assert "to watch it: fasciwatch run\n" in err
+    tested = Examination(
+        passed=False, found="no square wave", impedance_ohm=(9000, 2_400_000), lead_off=(False, True)
+    )
+    cli._print_survey([(*found[0][:2], tested)], everything=False, json_lines=False)
+    said = "armband: FAILED: no square wave; channel 1 9 kΩ, channel 2 2400 kΩ (no contact)"
+    assert said in " ".join(capfd.readouterr().err.split())
     cli._print_survey((), everything=False, json_lines=False)
     out, err = capfd.readouterr()
     assert (out, "scan --all" in err) == ("", True)
     assert all(family.ADVICE in err.replace("\n", " ") for family in cli.FAMILIES)
-    cli._print_survey([(found[0][0], "no answer in time")], everything=False, json_lines=False)
+    cli._print_survey([(found[0][0], "no answer in time", None)], everything=False, json_lines=False)
     assert "open profile: Switch the board on\n" in capfd.readouterr().err
 
 

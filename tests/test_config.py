@@ -9,7 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.config import ConfigError, Device, InfluxDB, Raw, Settings, default_path, load
+from monitor.config import (
+    MQTT,
+    Alert,
+    ConfigError,
+    Device,
+    InfluxDB,
+    Notify,
+    Raw,
+    Settings,
+    default_path,
+    load,
+)
 from monitor.detection.settings import DetectorSettings
 
 SAMPLE = Path(__file__).parent.parent / "docs" / "config.sample.toml"
@@ -46,6 +57,9 @@ def test_sample_holds_every_key():
     assert set(sample["detection"]) == set(DETECTION)
     assert set(sample["raw"]) == set(Raw.model_fields)
     assert set(sample["influxdb"][0]) == set(InfluxDB.model_fields)
+    assert set(sample["mqtt"]) == set(MQTT.model_fields)
+    assert set(sample["notify"]) == set(Notify.model_fields)
+    assert set(sample["alerts"][0]) == set(Alert.model_fields)
     assert set(sample["devices"][0]) == set(Device.model_fields)
 
 
@@ -164,6 +178,14 @@ def test_settings_are_frozen():
         ("data_dir = 5", ["data_dir = 5", "path in quotes"]),
         ('data_dir = ""', ["data_dir", "empty"]),
         ('data_dir = "~nobody-by-this-name/x"', ["data_dir", "home"]),
+        ('[mqtt]\nhost = "far"\ntls = false', ["mqtt", "without tls", "plain_allowed_at = 'far'"]),
+        ('[mqtt]\nhost = "x"\nversion = "4"', ["mqtt.version = '4'"]),
+        ('[mqtt]\nhost = "x"\nkeepalive_s = 1', ["mqtt.keepalive_s = 1"]),
+        ('[notify]\nquiet_hours = "22-7"', ["notify.quiet_hours = '22-7'", "22:00-07:00"]),
+        ('[notify]\nheartbeat_url = "file:///etc/passwd"', ["notify.heartbeat_url"]),
+        ('[[alerts]]\nkind = "als"', ["alerts[0].kind = 'als'", "no_data"]),
+        ('[[alerts]]\nkind = "loss"\nabove = 2.0', ["alerts[0]", "clear_below = 5 is more than above = 2"]),
+        ('[[alerts]]\nkind = "loss"\nsite = "FDI"', ["alerts[0]", "loss has no site"]),
         (f"[detection]\n{KEY} = '4'", [f"detection.{KEY} = '4'", "valid number"]),
         (f"[detection]\n{KEY} = true", [f"detection.{KEY} = true", "valid number"]),
         (f"[detection]\n{KEY} = 0", [f"detection.{KEY} = 0", "greater than 0"]),
@@ -199,3 +221,24 @@ def test_any_table_is_settings_or_a_config_error(tmp_path_factory, table):
 
 def quoted(text):
     return '"' + "".join(f"\\U{ord(c):08x}" for c in text) + '"'
+
+
+# --- alerts
+
+
+def test_a_rule_has_the_defaults_of_its_kind(tmp_path):
+    text = '[[alerts]]\nkind = "rate"\nabove = 50.0\n[[alerts]]\nkind = "rate"\nsite = "FDI"\nof_baseline = true\n'
+    fixed, own = (alert.rule for alert in load(given_file(tmp_path, text)).alerts)
+    assert (fixed.on, fixed.above, fixed.clear_below, fixed.window_s) == (True, 50, 40, 900)
+    assert (own.site, own.above, own.clear_below) == ("FDI", 2, 1.5)
+
+
+def test_quiet_hours_are_seconds_of_the_day(tmp_path):
+    assert load(given_file(tmp_path, '[notify]\nquiet_hours = "22:30-07:00"')).notify.quiet == (81000, 25200)
+    assert Settings().notify.quiet == (0, 0)
+
+
+def test_tls_is_needed_but_on_this_computer(tmp_path):
+    for text in ('host = "localhost"\ntls = false', 'host = "far"\ntls = false\nplain_allowed_at = "far"'):
+        assert load(given_file(tmp_path, f"[mqtt]\n{text}")).mqtt.port_used == 1883
+    assert load(given_file(tmp_path, '[mqtt]\nhost = "far"')).mqtt.port_used == 8883

@@ -1,5 +1,6 @@
 """Ganglion: bytes to values and back, and the emulated board through bleak."""
 
+import re
 import time
 
 import numpy as np
@@ -8,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from firmware_interface.ble import Connected
-from firmware_interface.codecs import Hear
+from firmware_interface.ble import Connected, Radio
+from firmware_interface.codecs import Hear, ganglion, umyo
 from firmware_interface.codecs.ganglion import (
     COMMAND,
     DISCONNECT,
@@ -19,14 +20,17 @@ from firmware_interface.codecs.ganglion import (
     SERVICE,
     Ganglion,
 )
+from firmware_interface.codecs.umyo import UMyo
 from firmware_interface.emulated.arm import Arm, ArmSettings
 from firmware_interface.emulated.device import Imperfection
 from firmware_interface.emulated.ganglion import EmulatedGanglion
+from firmware_interface.emulated.peripheral import WornDevice
+from firmware_interface.emulated.umyo import EmulatedUMyo
 from firmware_interface.errors import PacketError
 from firmware_interface.samples import Notification, Packet, SampleBlock, Status
 from firmware_interface.virtual_radio import VirtualRadio
 from tests.golden import golden
-from tests.over_bleak import LOSSY, PERFECT, CountingBody, follow, listen, packets
+from tests.over_bleak import ADDRESS, LOSSY, PERFECT, SECOND, CountingBody, follow, listen, packets
 
 COUNT = 64
 """Of the 24 bits that a value stands for, what 19 can say."""
@@ -252,25 +256,57 @@ async def test_an_overwritten_sample_is_a_lower_rate():
     assert 1e9 / blocks[-1].timebase.period_ns == pytest.approx(200 * 200 / 201, rel=5e-4)
 
 
-async def test_contact_is_measured_between_samples():
-    device = EmulatedGanglion(body(), PERFECT, 1)
-
-    class Measuring(Ganglion):
-        def start(self):
-            yield from super().start()
-            yield from self.measure_contact()
-
-    heard = await listen(device, Measuring, 2)
-    ohm = (12_000, 48_000, 9_000, 2_400_000)
-    assert heard.said == [Status(lead_off=(False, False, False, True), impedance_ohm=ohm)]
-    assert heard.of("emg")
+async def examined(device):
+    async with VirtualRadio() as air, WornDevice(air, device, ADDRESS):
+        return await Radio([Ganglion], air.backend).examine(ADDRESS)
 
 
-def test_what_is_asked_for_contact():
-    steps = list(board().measure_contact())
-    heard = [step.prefix for step in steps if isinstance(step, Hear)]
-    assert heard == [b"\xc9", b"\xca", b"\xcb", b"\xcc"]
-    assert [step.data for step in steps if not isinstance(step, Hear)] == [b"s", b"z", b"Z", b"b"]
+@FIRMWARES
+async def test_it_tests_itself_and_its_contact(firmware):
+    device = EmulatedGanglion(body(), PERFECT, 1, time.monotonic_ns(), firmware=firmware)
+    found = await examined(device)
+    assert (found.passed, found.impedance_ohm) == (True, (12_000, 48_000, 9_000, 2_400_000))
+    assert found.lead_off == (False, False, False, True)
+    assert re.fullmatch(r"3\d\d samples of the test signal came as they should on 4 channels", found.found)
+    sent = dict(device.sent)
+    device.advance(device._now_ns + SECOND)
+    assert device.sent == sent, "it was told to stop"
+
+
+async def test_a_test_signal_that_is_none_fails():
+    """As of a board that does not know the command: what it sends is its electrodes."""
+
+    class Plain(EmulatedGanglion):
+        def write(self, characteristic, data):
+            if data != ganglion.SQUARE_ON:
+                super().write(characteristic, data)
+
+    found = await examined(Plain(body(), PERFECT, 1, time.monotonic_ns()))
+    assert (found.passed, found.found) == (False, "the test signal is no square wave on channel 1, 2, 3, 4")
+
+
+async def test_a_family_without_a_test_says_so():
+    other = EmulatedUMyo(CountingBody(umyo.RATE_HZ, emg=0.5), PERFECT, 1, time.monotonic_ns())
+    async with VirtualRadio() as air, WornDevice(air, other, ADDRESS):
+        assert await Radio([UMyo], air.backend).examine(ADDRESS) is None
+
+
+def test_what_is_asked_of_it():
+    told = [*(ganglion.write_impedance(n, 9) for n in range(4)), *[b"\xff"] * 200]
+    found, letters = held(board().examine(), told)
+    assert letters == [b"s", b"z", b"Z", b"[", b"N", b"b", b"s", b"]"]
+    assert (found.passed, found.found) == (False, "nothing came of the test signal")
+
+
+def held(conversation, told):
+    letters, said = [], None
+    while True:
+        try:
+            step = conversation.send(said)
+        except StopIteration as end:
+            return end.value, letters
+        said = told.pop(0) if isinstance(step, Hear) else b""
+        letters += [] if isinstance(step, Hear) else [step.data]
 
 
 def advanced(device, *letters, ns=2_000_000_000):
@@ -281,11 +317,10 @@ def advanced(device, *letters, ns=2_000_000_000):
 
 def test_its_self_test_is_a_square_wave():
     device = EmulatedGanglion(body(), PERFECT, 1)
-    (on,), (off,) = Ganglion.TEST_ON, Ganglion.TEST_OFF
-    said = advanced(device, on.data, b"N", b"b")
+    said = advanced(device, b"[", b"N", b"b")
     values = {v for data in said if data[0] < 200 for (p,) in [decode(board(), data)] for v in p.counts.ravel()}
     assert values == {960, -1024}
-    assert advanced(device, off.data)
+    assert advanced(device, b"]")
 
 
 def test_it_answers_in_text_and_begins_with_nonsense():

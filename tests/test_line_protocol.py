@@ -29,6 +29,17 @@ ANY_TEXT = st.text(st.characters(codec=None), max_size=12) | st.text(alphabet='\
 FIELDS = st.one_of(st.booleans(), st.integers(-(2**63), 2**63 - 1), st.floats(), ANY_TEXT)
 
 
+ALERT = replace(
+    Alert("rate.arm.FDI", Kind.RATE, NOW, Change.SNOOZED),
+    raised=True,
+    since_ns=NOW,
+    value=31.5,
+    why='"much", \\ more',
+    site="FDI",
+    snoozed_until_ns=NOW,
+)
+
+
 def letter(contents, device="left arm", offset_s=3600) -> Letter:
     return Letter(1, "0" * 32, "laptop", device, offset_s, contents)
 
@@ -129,8 +140,7 @@ def test_a_real_server_reads_what_we_write(tmp_path) -> None:
         for contents, measurement, _, at_ns in CONTENTS:
             rows = influxd.ask(f"SELECT * FROM {measurement}")
             assert {row["time"] for row in rows} == {at_ns}
-            about = contents.device if isinstance(contents, Alert) else name.replace("\\", "/")
-            assert {row["device"] for row in rows} == {about}, contents
+            assert {row["device"] for row in rows} == {name.replace("\\", "/")}, contents
         (twitch,) = influxd.ask("SELECT * FROM twitch")
         assert (twitch["peak"], twitch["phases"], twitch["unit"]) == (123.5, 3, "uV")
 

@@ -14,12 +14,15 @@ import numpy as np
 import pytest
 
 from monitor.database import WAL_LIMIT
+from monitor.outbox import Outbox
+from monitor.outbox import kind as kind_of
 from monitor.raw import FOLDER, Raw, RawArchive, Retention
 from monitor.store import DATABASE, Archive, Store
-from tests.servers import Influxd, Victoria
-from tests.test_cli import Demo
+from tests.servers import Ear, Influxd, Mosquitto, Victoria
+from tests.test_cli import PROGRAM, Demo
 from tests.test_collector import SmallDisk
 from tests.test_kill import MOMENT_S, checked, killed
+from tests.test_mqtt import LASTING
 from tests.test_raw import seconds, write
 from tests.test_store import numbered, opened
 
@@ -79,23 +82,29 @@ class Restless(threading.Thread):
     "times",
     [
         pytest.param(3, marks=[pytest.mark.long, pytest.mark.timeout(900)]),
+        pytest.param(10, marks=[pytest.mark.long, pytest.mark.timeout(1800)]),
         pytest.param(200, marks=[pytest.mark.long, pytest.mark.timeout(7200)]),
     ],
 )
 def test_kills_with_two_sinks_that_are_killed_too(tmp_path, times):
-    """No committed row is lost anywhere, none is there twice, and at most a second of signal is gone."""
+    """No committed row is lost anywhere, none is there twice, and at most a second of signal is gone. The broker's
+    subscriber hears all of it, too, and under one id each."""
     seed = time.time_ns()
     rng = random.Random(seed)
     with ExitStack() as resources:
         influxd = resources.enter_context(Influxd(tmp_path / "influxd"))
         victoria = resources.enter_context(Victoria(tmp_path / "victoria"))
+        kept = (*LASTING, f"persistence_location {tmp_path}/mosquitto/")
+        mosquitto = resources.enter_context(Mosquitto(tmp_path / "mosquitto", *kept))
+        ear = resources.enter_context(Ear(mosquitto, "fasciwatch/n/#"))
         options = configured(
             tmp_path,
             f'node = "n"\n[raw]\nfree_gb = 0\n[[influxdb]]\nurl = "{influxd.url}"\nversion = 1\n'
-            f'[[influxdb]]\nurl = "{victoria.url}"\n',
+            f'[[influxdb]]\nurl = "{victoria.url}"\n{over_mqtt(mosquitto)}',
         )
-        restless = Restless([influxd, victoria], seed)
+        restless = Restless([influxd, victoria, mosquitto], seed)
         restless.start()
+        resources.callback(restless.end)  # also where the test fails: it would start them again
         folder, before, lost_s = tmp_path / "data", None, []
         for _ in range(times):
             demo = Demo(folder, "--json", "--loss", "0.02", *options)
@@ -110,11 +119,13 @@ def test_kills_with_two_sinks_that_are_killed_too(tmp_path, times):
         restless.end()
         last = Demo(folder, "--json", *options)
         resources.callback(last.kill)
-        last.until(lambda _: len(waiting(folder)) == 2 and max(waiting(folder).values()) < 5)
+        last.until(lambda demo: any("connected" in line for line in demo.err))
+        last.until(lambda _: len(waiting(folder)) == 3 and max(waiting(folder).values()) < 5)
         time.sleep(3)
         assert last.end() == 0
         final = Demo(folder, "--json", *options)  # what the end left over
         resources.callback(final.kill)
+        final.until(lambda demo: any("connected" in line for line in demo.err))
         stored = rows(folder)
         with Archive.open(folder) as archive:
             end = archive.outbox_end()
@@ -128,10 +139,34 @@ def test_kills_with_two_sinks_that_are_killed_too(tmp_path, times):
             assert victoria.samples(f"{kind}_{field}") >= distinct_ms(folder, kind), kind
         with Archive.open(folder) as archive:
             assert all(sink.refused == 0 for sink in archive.sinks())
+        letters = [each for each in Outbox(folder, "n").after(0, 1 << 30) if each.seq <= end]
+        wanted = {each.id for each in letters if kind_of(each.contents) in ("twitch", "context", "gap", "alert")}
+        final = Demo(folder, "--json", *options)
+        resources.callback(final.kill)
+        final.until(lambda _: wanted <= set(heard(ear)))
+        final.kill()
+        assert len(heard(ear)) == len(set(heard(ear).values()))  # no two ids for one thing
+        sent = sum('"id"' in said for _, _, _, said in ear.heard)
+    print(f"{len(wanted)} things over MQTT: 0 lost, 0 twice by id; {sent} messages")  # noqa: T201
     lost = f"median {np.median(lost_s):.2f} s, most {max(lost_s):.2f} s"
     print(f"seed {seed}, servers killed {restless.kills} times, {stored}, signal lost {lost}")  # noqa: T201
     assert np.quantile(lost_s, 0.9) < 1.2  # with the radio's and this machine's delays
     assert max(lost_s) < 3.0
+
+
+def over_mqtt(broker):
+    return f'[mqtt]\nhost = "127.0.0.1"\nport = {broker.port}\ntls = false\nkeepalive_s = 6\n'
+
+
+def heard(ear):
+    """id -> what it stands for, of all that was heard."""
+    found = {}
+    for _, topic, _, said in list(ear.heard):
+        fields = json.loads(said) if said.startswith("{") else {}
+        if "id" in fields and fields["type"] in ("twitch", "context", "gap", "alert"):
+            key = ("type", "channel", "state", "onset", "stream", "reason", "name", "at", "change")
+            found[fields["id"]] = (topic, *(fields.get(name) for name in key))
+    return found
 
 
 def delivered(folder):
@@ -152,16 +187,23 @@ def distinct_ms(folder, kind):
 
 @pytest.mark.timeout(240)
 def test_a_disk_that_fills_up(tmp_path):
-    """Raw stops first, and says so; twitches go on being stored; when there is room, raw resumes by itself."""
-    with closing(SmallDisk(tmp_path / "disk")) as disk:
+    """Raw stops first, and says so, by an alert too; twitches go on being stored; when there is room, raw
+    resumes by itself."""
+    with (
+        closing(SmallDisk(tmp_path / "disk")) as disk,
+        Mosquitto(tmp_path / "mosquitto") as broker,
+        Ear(broker, "fasciwatch/n/alert/#") as ear,
+    ):
         subprocess.run(["mount", "-o", "remount,size=64m", str(disk.path)], check=True)
         folder = disk.path / "data"
-        demo = Demo(folder, "--json", *configured(tmp_path, "[raw]\nfree_gb = 0.03\n"))
+        text = f'node = "n"\n[raw]\nfree_gb = 0.03\n{over_mqtt(broker)}'
+        demo = Demo(folder, "--json", *configured(tmp_path, text))
         try:
             demo.until(lambda _: (folder / DATABASE).exists() and raw_end_ns(folder))
             ballast = disk.path / "ballast"
             ballast.write_bytes(bytes(45 << 20))
             demo.until(lambda demo: any("raw signal is not kept for now" in line for line in demo.err))
+            demo.until(lambda _: changes(ear, "storage.raw")[-1:] == ["raised"])
             stopped_ns = raw_end_ns(folder)
             before = len(demo.twitches())
             demo.until(lambda demo: len(demo.twitches()) > before + 2)
@@ -180,6 +222,42 @@ def test_a_disk_that_fills_up(tmp_path):
         assert len(stored) == len(said) > 3
         assert [(c.name, c.active) for c in conditions] == [("raw", True), ("raw", False)]
         assert not any("not stored for now" in line for line in demo.err)
+
+
+def changes(ear, name):
+    """What became of an alert, as a subscriber heard it."""
+    said = [payload for _, topic, _, payload in list(ear.heard) if topic.endswith(f"/alert/{name}")]
+    return [json.loads(payload)["change"] for payload in dict.fromkeys(said)]
+
+
+@pytest.mark.timeout(240)
+def test_a_full_disk_is_an_alert_that_leaves_although_it_cannot_be_stored(tmp_path):
+    """Told at once, under the id that it has when it is stored."""
+    with (
+        closing(SmallDisk(tmp_path / "disk")) as disk,
+        Mosquitto(tmp_path / "mosquitto") as broker,
+        Ear(broker, "fasciwatch/n/alert/storage.store") as ear,
+    ):
+        folder = disk.path / "data"
+        text = f'node = "n"\n[raw]\ndays = 0\n{over_mqtt(broker)}'
+        demo = Demo(folder, "--json", *configured(tmp_path, text))
+        try:
+            demo.until(lambda _: changes(ear, "storage.store") == ["watched"])
+            tried = subprocess.run([PROGRAM, "alerts", "test", "--data", folder], capture_output=True, check=True)
+            assert b"every configured server took it" in tried.stderr
+            disk.fill()
+            demo.until(lambda _: changes(ear, "storage.store") == ["watched", "raised"])
+            said = json.loads(ear.heard[-1][3])
+            assert "nothing could be stored" in said["why"]
+            with Archive.open(folder) as archive:
+                assert "storage.store" not in [alert.name for alert in archive.alerts() if alert.raised]
+            disk.free()
+            demo.until(lambda _: changes(ear, "storage.store")[-1] == "cleared")
+            assert demo.end() == 0
+        finally:
+            demo.kill()
+        raised = [each for each in Outbox(folder, "n").after(0, 1 << 20) if kind_of(each.contents) == "alert"]
+        assert said["id"] in {each.id for each in raised if each.contents.raised}
 
 
 HOLDER = """

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Generator
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, Self, TypeVar
+from typing import ClassVar, Protocol, Self, TypeVar, runtime_checkable
 
 from firmware_interface.samples import Notification, Packet, Sensor, Started, Status, Stream, Unit
 
@@ -85,6 +85,19 @@ class Counter:
     """Whether `Packet.device_ns` is of the last sample; else of the first."""
 
 
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What a device found when it tested itself."""
+
+    passed: bool
+    found: str
+    """For a person; one line, no full stop."""
+    impedance_ohm: tuple[int, ...]
+    """Of each channel of the first stream."""
+    lead_off: tuple[bool, ...]
+    """Whether that is no contact."""
+
+
 class Codec(Protocol):
     """A family of wearables. Class attributes hold for every device of it; an instance is one device."""
 
@@ -121,6 +134,14 @@ class Codec(Protocol):
 
     def encode(self, item: Packet | Status) -> tuple[str, bytes]:
         """The characteristic and the payload that the device would send for `item`."""
+
+
+@runtime_checkable
+class Examinable(Protocol):
+    """What a codec offers besides, whose devices test themselves. Nobody can be watched meanwhile."""
+
+    def examine(self) -> Conversation[Examination]:
+        """Have it measure its contact and send a test signal, and see whether that arrives whole."""
 
 
 def say(*writes: Write) -> Conversation[None]:

@@ -21,9 +21,9 @@ Choices, each made here and nowhere else:
   18 bits are read, too; acceleration is passed over, so nothing rests on the axes, on which drivers disagree.
 * Firmware 3 packs its samples 0 to 200 in pairs and overwrites the last [inferred from its source]. So one sample
   in 201 is missing without a sign; the stream is taken as 199 Hz without a gap, which the decoder's clock finds.
-* Impedance (packets 201 to 205; the stream stands still meanwhile) is told as contact: `measure_contact`. Above
-  1 MΩ an electrode is taken as off, a skin electrode having some 10 to 100 kΩ; no source gives a limit.
-* The synthetic square wave of the board is its self-test: `TEST_ON`, `TEST_OFF`.
+* Impedance (packets 201 to 205; the stream stands still meanwhile) is contact, and the synthetic square wave the
+  self-test: `examine`. Above 1 MΩ an electrode is taken as off, a skin electrode having some 10 to 100 kΩ; no
+  source gives a limit, nor the levels of the wave: two on each channel, and nothing between them, will do.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from firmware_interface.codecs import (
     Conversation,
     Counter,
     Device,
+    Examination,
     Hear,
     Offer,
     Read,
@@ -65,6 +66,8 @@ _TEXT = 206, 207
 _FIRST_OF_ALL = 255
 """Seen as the first packet after a start; empty."""
 _LEAD_OFF_OHM = 1_000_000
+_BETWEEN = 0.02
+"""Of the height of the square wave."""
 
 
 def _command(*letters: bytes) -> tuple[Write, ...]:
@@ -94,8 +97,6 @@ class Ganglion:
     SAMPLES: ClassVar[str] = NOTIFICATION
     STOP: ClassVar[tuple[Write, ...]] = _command(STOP)
     START_GRACE_S: ClassVar[float] = 3.0
-    TEST_ON: ClassVar[tuple[Write, ...]] = _command(SQUARE_ON)
-    TEST_OFF: ClassVar[tuple[Write, ...]] = _command(SQUARE_OFF)
 
     def __init__(self, name: str, firmware: str) -> None:
         self._deltas = firmware.startswith("2")
@@ -120,13 +121,25 @@ class Ganglion:
         """19 bits."""
         yield from say(*_command(ACCELERATION_OFF, START))
 
-    def measure_contact(self) -> Conversation[None]:
-        """Ask for the impedance of each channel once; a Status follows. The board sends no samples meanwhile."""
+    def examine(self) -> Conversation[Examination]:
+        """The impedance of each channel, then two seconds of the square wave."""
         self._ohm.clear()
         yield from say(*_command(STOP, IMPEDANCE_ON))
+        contact: list[Packet | Status] = []
         for channel in range(_CHANNELS):
-            yield Hear(NOTIFICATION, bytes((_IMPEDANCE + channel,)))
-        yield from say(*_command(IMPEDANCE_OFF, START))
+            contact += yield from self._listen(bytes((_IMPEDANCE + channel,)))
+        yield from say(*_command(IMPEDANCE_OFF, SQUARE_ON, ACCELERATION_OFF, START))
+        signal: list[Packet | Status] = []
+        for _ in range(2 * _CYCLE):
+            signal += yield from self._listen()
+        yield from say(*_command(STOP, SQUARE_OFF))
+        passed, found = _judge_square([said.counts for said in signal if isinstance(said, Packet)])
+        told = next((said for said in contact if isinstance(said, Status)), Status())
+        return Examination(passed, found, told.impedance_ohm, told.lead_off)
+
+    def _listen(self, prefix: bytes = b"") -> Conversation[tuple[Packet | Status, ...]]:
+        heard = yield Hear(NOTIFICATION, prefix)
+        return self.decode(Notification(NOTIFICATION, heard, 0))
 
     def decode(self, notification: Notification) -> tuple[Packet | Status, ...]:
         """Read one notification; text gives nothing."""
@@ -198,6 +211,19 @@ class Ganglion:
             return ()
         ohm = tuple(self._ohm[each] for each in range(_CHANNELS))
         return (Status(lead_off=tuple(each > _LEAD_OFF_OHM for each in ohm), impedance_ohm=ohm),)
+
+
+def _judge_square(heard: list[Counts]) -> tuple[bool, str]:
+    """Whether each channel has two levels; differences of firmware 2 may be off by a count at each edge."""
+    if not heard:
+        return False, "nothing came of the test signal"
+    counts = np.concatenate(heard, axis=1)
+    low, high = counts.min(axis=1, keepdims=True), counts.max(axis=1, keepdims=True)
+    off = np.minimum(counts - low, high - counts) / np.maximum(high - low, 1)
+    bad = np.flatnonzero((off.max(axis=1) > _BETWEEN) | (high == low)[:, 0]) + 1
+    if bad.size:
+        return False, f"the test signal is no square wave on channel {', '.join(map(str, bad))}"
+    return True, f"{counts.shape[1]} samples of the test signal came as they should on {_CHANNELS} channels"
 
 
 def write_impedance(channel: int, ohm: int) -> bytes:

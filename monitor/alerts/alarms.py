@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from monitor.alerts.engine import Alert, Engine, Now, Said
-from monitor.alerts.rules import Rule
+from monitor.alerts.rules import Kind, Rule
 from monitor.alerts.said import said_after
 from monitor.alerts.watching import Seen, Watching
 from monitor.database import StoreError
@@ -43,6 +43,7 @@ class Alarms:
     def __init__(self, folder: Path, rules: Sequence[Rule], sinks: Sequence[str], quiet: tuple[int, int]) -> None:
         self._folder = folder
         self._asks_usual = any(rule.of_baseline and rule.on for rule in rules)
+        self._reminds = any(rule.kind is Kind.TRIGGER_REMINDER and rule.on for rule in rules)
         self._watching = Watching(rules, sinks)
         with Archive.open(folder) as archive:
             known, self._said_id = archive.alerts(), archive.alerts_said()
@@ -62,8 +63,9 @@ class Alarms:
             said = said_after(self._folder, self._said_id)
             if self._seldom_ns is None or not 0 <= now_ns - self._seldom_ns < _SELDOM_NS:
                 self._seldom_ns = now_ns
-                logged = read_diary(self._folder)
-                self._watching.logged_ns = max((each.logged_ns for each in logged), default=None)
+                if self._reminds:
+                    logged = read_diary(self._folder)
+                    self._watching.logged_ns = max((each.logged_ns for each in logged), default=None)
                 if self._asks_usual:
                     self._watching.usual = usual_rates(self._folder, now_ns)
         except StoreError as error:

@@ -129,6 +129,10 @@ class Alert:
     said_id: int = 0
     """Of what a person said that made the change."""
 
+    def is_snoozed(self, now_ns: int) -> bool:
+        """Whether it is silent for a while."""
+        return self.snoozed_until_ns is not None and now_ns < self.snoozed_until_ns
+
     @property
     def silence(self) -> str:
         """How to silence it."""
@@ -316,7 +320,7 @@ class Engine:
 
     def _is_held(self, alert: Alert, now: Now) -> bool:
         """Whether nobody is to be told for now."""
-        if alert.snoozed_until_ns is not None and now.utc_ns < alert.snoozed_until_ns:
+        if alert.is_snoozed(now.utc_ns):
             return True
         begin_s, end_s = self._quiet
         inside = begin_s <= now.local_s < end_s

@@ -34,7 +34,8 @@ class Kind(StrEnum):
     BURST = "burst"
     """A site: twitches within the window."""
     SILENCE = "silence"
-    """A server: seconds for which it did not take what it was sent."""
+    """A server: seconds since it was told that it takes nothing, which is 30 s after it began, or at once where a
+    person must do something."""
     STORAGE = "storage"
     """A part of the data folder: seconds for which it has been in trouble."""
     CLOCK = "clock"
@@ -95,7 +96,7 @@ DEFAULTS: Final = _listed(
     Rule(Kind.LOSS, above=10, clear_below=5, for_s=2 * _MINUTE_S, keep_for_s=_MINUTE_S),
     Rule(Kind.RATE, above=60, clear_below=40, on=False, for_s=_MINUTE_S, keep_for_s=5 * _MINUTE_S, window_s=900),
     Rule(Kind.BURST, above=20, clear_below=5, on=False, keep_for_s=5 * _MINUTE_S, window_s=_MINUTE_S),
-    Rule(Kind.SILENCE, above=30, clear_below=1, repeat_min=240),
+    Rule(Kind.SILENCE, above=0.5, clear_below=0.5, repeat_min=240),
     Rule(Kind.STORAGE, above=0.5, clear_below=0.5, urgent_above=600, keep_for_s=10),
     Rule(Kind.CLOCK, above=60, clear_below=60, keep_for_s=600, repeat_min=0),
     Rule(Kind.TRIGGER_REMINDER, above=24, clear_below=1, on=False, repeat_min=24 * 60),

@@ -267,14 +267,9 @@ def _tags(contents: Contents) -> dict[str, str]:
             return {Tag.CONDITION: contents.name}
         case Waiting():
             return {Tag.SINK: contents.sink}
-        case Alert():  # of the device that it is about, not of one that said it
-            return {
-                Tag.DEVICE: contents.device,
-                Tag.SITE: contents.site,
-                Tag.ALERT: contents.name,
-                Tag.KIND: contents.kind,
-                Tag.CHANGE: contents.change,
-            }
+        case Alert():
+            about = {Tag.ALERT: contents.name, Tag.KIND: str(contents.kind), Tag.CHANGE: str(contents.change)}
+            return {**about, Tag.SITE: contents.site}
         case Noted():
             return {Tag.TRIGGER: contents.kind, Tag.SITE: contents.site}
         case Found():

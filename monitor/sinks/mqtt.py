@@ -12,9 +12,9 @@ Rules of this module:
   broker acknowledges what its access list then throws away.
 * The client's name is fixed, so that a new connection ends the one that was left hanging, and its will comes
   before our `online`, never after. `online` is retained as `offline` is, and said again where we hear otherwise.
-* What a broker took shortly before a connection ended may be lost with it: alerts of that time are sent again,
-  with the same id; and what stands is said again, likewise, at each connection, on Home Assistant's birth, and
-  every minute.
+* What a broker took shortly before a connection ended may be lost with it: all of that time is sent again, with
+  the same ids, and after a kill of ours too. What stands is said again, likewise, at each connection, on Home
+  Assistant's birth, and every minute.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ import aiomqtt
 
 from monitor.alerts.engine import Alert
 from monitor.alerts.watching import Seen
+from monitor.database import StoreError
 from monitor.outbox import DeniedError, Letter, Outbox, SinkError, UnreachableError, pause_s, time_ns
 from monitor.sinks.homeassistant import BIRTH, discovery
 from monitor.sinks.requests import TOPICS, Requests
@@ -64,6 +65,8 @@ _AGAIN_S = 120.0
 """How long before the end of a connection the broker may have lost what it took."""
 _OLD_NS = 86400 * 10**9
 """MQTT is for what is new: older than this only alerts are sent. InfluxDB has the past."""
+_LEAVE_S = 3.0
+_RECENT_MAX = 20_000
 _LOOKS_LATE_S = 4
 """What the broker is told is shorter: mosquitto 2.0 looks every 5 s only, and its will is to come in time."""
 _AT_ONCE = 100
@@ -135,7 +138,7 @@ class Mqtt:
         """Say `offline`, and leave."""
         if self._loop is not None:
             await self._there(self._link.end())
-            await asyncio.to_thread(self._thread.join)
+            await asyncio.to_thread(self._thread.join, 2 * _LEAVE_S)
 
     def show(self, running_ns: int, seen: Iterable[Seen]) -> None:
         """How the wearables are now; from any thread.
@@ -169,6 +172,7 @@ class _Link:
 
     def __init__(self, broker: Broker, node: str, outbox: Outbox, requests: Requests) -> None:
         self._broker = broker
+        self._sink = f"{broker.name} {node}"
         self._base = base(node)
         self._node = node
         self._outbox = outbox
@@ -181,7 +185,10 @@ class _Link:
         self._stalled = asyncio.Event()
         self._news = asyncio.Event()
         self._echo: tuple[str, asyncio.Future[None]] | None = None
-        self._recent: deque[tuple[float, Message]] = deque()
+        self._turn = asyncio.Lock()
+        """What stands must not overtake, or be overtaken by, what is new."""
+        self._is_first = True
+        self._recent: deque[tuple[float, Message]] = deque(maxlen=_RECENT_MAX)
         self._standing: dict[str, Letter] = {}
         self._minutes = Minutes()
         self._newest: dict[str, Message] = {}
@@ -194,10 +201,9 @@ class _Link:
 
     async def deliver(self, letters: Sequence[Letter]) -> None:
         """Publish, in order."""
-        await self.check()
-        messages = [each for letter in letters for each in self._messages(letter)]
-        for first in range(0, len(messages), _AT_ONCE):
-            await self._publish(messages[first : first + _AT_ONCE])
+        async with self._turn:
+            await self.check()
+            await self._publish([each for letter in letters for each in self._messages(letter)])
 
     async def check(self) -> None:
         """Raise what is in the way."""
@@ -208,8 +214,9 @@ class _Link:
         """A will is for those who do not say goodbye."""
         self._leaving = True
         if self._client is not None:
-            with suppress(SinkError):
-                await self._publish([Message(f"{self._base}/state", OFFLINE, retain=True)])
+            with suppress(SinkError, TimeoutError):
+                async with asyncio.timeout(_LEAVE_S):
+                    await self._publish([Message(f"{self._base}/state", OFFLINE, retain=True)])
         self._ended.set()
 
     def show(self, running_ns: int, seen: Sequence[Seen]) -> None:
@@ -239,7 +246,7 @@ class _Link:
             begun_s = loop.time()
             try:
                 await self._session()
-            except* (aiomqtt.MqttError, OSError, SinkError) as errors:
+            except* Exception as errors:  # noqa: BLE001 - alerts go on trying to leave; why not is told
                 self._trouble = self._explained(errors.exceptions[0])
             finally:
                 self._client = None
@@ -273,7 +280,7 @@ class _Link:
             tls_context=context,
             max_queued_incoming_messages=_WAITING_MAX,
         )
-        client.pending_calls_threshold = _AT_ONCE  # beyond, it warns
+        client.pending_calls_threshold = 2 * _AT_ONCE  # beyond, it warns
         return client
 
     async def _speak(self, client: aiomqtt.Client) -> None:
@@ -321,19 +328,29 @@ class _Link:
     async def _again(self, client: aiomqtt.Client) -> None:
         """What the broker may have lost, before anything new."""
         since_s = asyncio.get_running_loop().time() - _AGAIN_S
-        await self._send(client, [each for at_s, each in self._recent if at_s >= since_s])
+        recent = [each for at_s, each in self._recent if at_s >= since_s]
         self._discovered, self._shown = {}, {}
-        for letter in await asyncio.to_thread(self._outbox.standing):
-            known = self._standing.get(_name(letter))
-            if known is None or time_ns(known.contents) <= time_ns(letter.contents):
-                self._standing[_name(letter)] = letter
+        async with self._turn:
+            with suppress(StoreError):  # a disk that is full is no reason not to say so
+                if self._is_first:
+                    before_ns = time.time_ns() - round(_AGAIN_S * 1e9)
+                    before = await asyncio.to_thread(self._outbox.sent, self._sink, before_ns)
+                    recent = [each for letter in before for each in self._messages(letter)]
+                    self._is_first = False
+                for letter in await asyncio.to_thread(self._outbox.standing):
+                    known = self._standing.get(_name(letter))
+                    if known is None or time_ns(known.contents) <= time_ns(letter.contents):
+                        self._standing[_name(letter)] = letter
+            await self._send(client, recent)
 
     async def _remind(self, client: aiomqtt.Client) -> None:
         """All that stands."""
         if self._client is None:
             return
-        standing = [said for letter in self._standing.values() if (said := message(letter))]
-        await self._send(client, [*await self._introductions(), *standing, *self._newest.values()])
+        introductions = await self._introductions()
+        async with self._turn:
+            standing = [said for letter in self._standing.values() if (said := message(letter))]
+            await self._send(client, [*introductions, *standing, *self._newest.values()])
         self._shown = {}
 
     async def _introductions(self) -> list[Message]:
@@ -418,12 +435,11 @@ class _Link:
         return time.time_ns() - time_ns(letter.contents) < _OLD_NS
 
     async def _publish(self, messages: Sequence[Message]) -> None:
-        """On the connection that is proven; alerts are remembered for the next one."""
+        """On the connection that is proven; remembered for the next one."""
         await self.check()
         assert self._client is not None  # noqa: S101 - checked
         now_s = asyncio.get_running_loop().time()
-        alerts = [(now_s, each) for each in messages if each.topic.startswith(f"{self._base}/alert/")]
-        self._recent.extend(alerts)
+        self._recent.extend((now_s, each) for each in messages)
         while self._recent and self._recent[0][0] < now_s - _AGAIN_S:
             self._recent.popleft()
         try:
@@ -434,11 +450,13 @@ class _Link:
 
     @staticmethod
     async def _send(client: aiomqtt.Client, messages: Sequence[Message]) -> None:
-        """Together, in order; all of them confirmed."""
-        sent = [client.publish(each.topic, each.payload, qos=1, retain=each.retain) for each in messages]
-        for done in await asyncio.gather(*sent, return_exceptions=True):
-            if isinstance(done, BaseException):
-                raise done
+        """In order, some of them on their way together; all of them confirmed."""
+        for first in range(0, len(messages), _AT_ONCE):
+            together = messages[first : first + _AT_ONCE]
+            sent = [client.publish(each.topic, each.payload, qos=1, retain=each.retain) for each in together]
+            for done in await asyncio.gather(*sent, return_exceptions=True):
+                if isinstance(done, BaseException):
+                    raise done
 
     # ---- Faults ----
 
@@ -449,12 +467,14 @@ class _Link:
             return self._explained(error.exceptions[0])
         if isinstance(error, SinkError):
             return error
+        if isinstance(error, FileNotFoundError):
+            return NotProvenError(f"{self._broker.ca_file} is not there", "Check mqtt.ca_file")
         if isinstance(error.__context__, ssl.SSLCertVerificationError) or isinstance(error, ssl.SSLError):
             why = getattr(error.__context__ or error, "verify_message", "") or str(error)
             return NotProvenError(f"the certificate of {name} is not to be trusted ({why})", "Check mqtt.ca_file")
         if isinstance(error, aiomqtt.MqttCodeError) and getattr(error.rc, "value", error.rc) in _BAD_LOGIN:
             return NotProvenError(f"{name} turns us away ({error})", "Check mqtt.username and the password")
-        return AwayError(f"{name} cannot be reached ({' '.join(str(error).split())})")
+        return AwayError(f"{name} cannot be reached ({' '.join(str(error).split()) or type(error).__name__})")
 
 
 def _name(letter: Letter) -> str:

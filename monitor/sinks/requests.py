@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -24,6 +25,7 @@ from firmware_interface.errors import Fault
 from monitor import lines
 from monitor.alerts.engine import Verb
 from monitor.alerts.said import said_of, say
+from monitor.database import StoreError
 from monitor.diary import DIARY, Diary
 from monitor.logbook import VERBS, log
 from monitor.store import Archive
@@ -53,6 +55,7 @@ class Requests:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._times: deque[int] = deque()
+        self._templates: list[str] = []
 
     def answer(self, topic: str, payload: bytes, now_ns: int, *, retained: bool = False) -> tuple[str, str]:
         """Do it; where to answer, and what.
@@ -77,10 +80,11 @@ class Requests:
 
     def templates(self) -> list[str]:
         """Names of what can be logged with one press."""
-        if not (self._folder / DIARY).is_file():
-            return []
-        with Diary.open(self._folder) as diary:
-            return sorted(diary.templates())
+        with suppress(StoreError):  # of a disk that is full, for one: they are as they were
+            if (self._folder / DIARY).is_file():
+                with Diary.open(self._folder) as diary:
+                    self._templates = sorted(diary.templates())
+        return self._templates
 
     def _bounded(self, payload: bytes, now_ns: int, *, retained: bool) -> None:
         if retained:

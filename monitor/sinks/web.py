@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from threading import Thread
 from typing import Final
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
@@ -81,18 +81,14 @@ class Heartbeat:
         self._url = url
         self._clock = clock
         self._due_s = 0.0
-        self._beating: Future[None] | None = None
-        self._thread = ThreadPoolExecutor(1, "heartbeat")
+        self._beating: Thread | None = None
 
     def beat(self) -> None:
         """All is well; to be called every second."""
-        if self._clock() >= self._due_s and (self._beating is None or self._beating.done()):
+        if self._clock() >= self._due_s and not (self._beating and self._beating.is_alive()):
             self._due_s = self._clock() + _BEAT_EVERY_S
-            self._beating = self._thread.submit(self._ask)
-
-    def close(self) -> None:
-        """No more."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+            self._beating = Thread(target=self._ask, name="heartbeat", daemon=True)  # the end waits for no server
+            self._beating.start()
 
     def _ask(self) -> None:
         """Who misses it will say so; there is nobody here to tell."""
