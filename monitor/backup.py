@@ -2,7 +2,8 @@
 
 Rules: a backup is a data folder like any other, which every command reads. Each file in it is a consistent copy,
 verified page by page, and there at once or not at all; the store comes first, so that all raw signal that it tells
-of and that was kept by then is there. A day of raw signal that has not changed is not copied again.
+of and that was kept by then is there. A day of raw signal that has not changed is not copied again. What people
+wrote (the diary, answers to alerts) lies beside the store in databases of its own, and goes along.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ def backed_up(folder: Path, destination: Path) -> Iterator[str]:
         (destination / FOLDER).mkdir(mode=0o700, parents=True, exist_ok=True)
     copy(folder / DATABASE, destination / DATABASE)
     yield DATABASE
+    for database in _beside(folder):
+        copy(database, destination / database.name)
+        yield database.name
     for day in day_files(folder / FOLDER):
         if not _is_same(day, destination / FOLDER / day.name):
             copy(day, destination / FOLDER / day.name)
@@ -44,7 +48,7 @@ def restored(source: Path, folder: Path) -> Iterator[str]:
     """
     if not (source / DATABASE).is_file():
         raise StoreError(f"there is no backup in {source}", "Name a folder that `fasciwatch backup` made")
-    if (folder / DATABASE).exists():
+    if (folder / DATABASE).exists() or _beside(folder):
         raise StoreError(f"{folder} holds data already", "Move it away, or name another folder with --data")
     verify(source / DATABASE)
     with explained(folder):
@@ -53,8 +57,16 @@ def restored(source: Path, folder: Path) -> Iterator[str]:
         copy(day, folder / FOLDER / day.name)
         broken = RawArchive(folder).check(folder / FOLDER / day.name)
         yield f"{FOLDER}/{day.name}" + (f", with {broken} blocks that were damaged before" if broken else "")
-    copy(source / DATABASE, folder / DATABASE)  # last: without it the folder is empty, and can be restored again
+    for database in _beside(source):
+        copy(database, folder / database.name)
+        yield database.name
+    copy(source / DATABASE, folder / DATABASE)
     yield DATABASE
+
+
+def _beside(folder: Path) -> list[Path]:
+    """The databases of a data folder but the store and the raw signal."""
+    return sorted(path for path in folder.glob("*.sqlite") if path.name != DATABASE)
 
 
 def _is_same(day: Path, copied: Path) -> bool:

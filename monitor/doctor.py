@@ -139,7 +139,8 @@ def _data_verified(folder: Path) -> str:
     and `fasciwatch backup` reads them all."""
     if not (folder / DATABASE).exists():
         return "none yet"
-    verify(folder / DATABASE)
+    for database in folder.glob("*.sqlite"):  # the diary, too
+        verify(database)
     raw = RawArchive(folder)
     days = raw.days()
     for day in days[-2:]:

@@ -7,8 +7,11 @@ from contextlib import closing
 
 import pytest
 
+from monitor.alerts import said
+from monitor.alerts.engine import Said, Verb
 from monitor.backup import backed_up, restored
 from monitor.database import DamagedError, StoreError
+from monitor.diary import read_diary
 from monitor.doctor import _data_verified
 from monitor.raw import Raw, RawArchive
 from monitor.store import DATABASE, Archive, DeadLetter, Delivered, Store
@@ -43,6 +46,18 @@ def test_there_and_back(folder, tmp_path) -> None:
     assert raw_of(tmp_path / "back") == raw_of(folder) != []
     Store.open(tmp_path / "back").close(2)  # it can be written on
     assert (tmp_path / "back" / DATABASE).stat().st_mode & 0o077 == 0
+
+
+def test_what_people_wrote_comes_along(folder, tmp_path, capfd) -> None:
+    assert say(capfd, "trigger", "add", "caffeine", "--data", folder)[0] == 0
+    said.say(folder, Said(0, 7, "no_data.x", Verb.ACKNOWLEDGE))
+    assert {"diary.sqlite", "said.sqlite"} < set(backed_up(folder, tmp_path / "copy"))
+    list(restored(tmp_path / "copy", tmp_path / "back"))
+    assert read_diary(tmp_path / "back") == read_diary(folder) != []
+    assert said.said_after(tmp_path / "back", 0) == said.said_after(folder, 0) != []
+    (tmp_path / "back" / DATABASE).unlink()
+    with pytest.raises(StoreError, match="holds data already"):
+        list(restored(tmp_path / "copy", tmp_path / "back"))
 
 
 def test_only_what_changed_is_copied_again(folder, tmp_path) -> None:
@@ -102,8 +117,8 @@ def test_a_damaged_block_comes_along_and_is_said(folder, tmp_path) -> None:
     with closing(sqlite3.connect(RawArchive(folder).days()[-1])) as connection, connection:
         connection.execute("UPDATE block SET data = zeroblob(9) WHERE rowid = 1")
     list(backed_up(folder, tmp_path / "copy"))
-    said = list(restored(tmp_path / "copy", tmp_path / "back"))
-    assert any("1 blocks that were damaged before" in words for words in said)
+    told = list(restored(tmp_path / "copy", tmp_path / "back"))
+    assert any("1 blocks that were damaged before" in words for words in told)
 
 
 # ---- The commands ----

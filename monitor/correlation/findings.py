@@ -49,8 +49,8 @@ NUMBERS_FROM_EPISODES = 5
 MATTERS = 1.5
 """The rate ratio that `no_sign` excludes."""
 CHECK_P = 0.05
-"""Of every check. For the 2 h before, statistics.md has .10: it cost 14 of 250 true links, .05 costs 10, and neither
-stopped more of 300 reactive diaries, whose e-values seldom reach a link (seeds 5 000 000 to 7 000 149)."""
+"""Of every check. For the 2 h before, statistics.md has .10: it cost 14 of 250 true links, .05 costs 10, and
+neither stopped more of 300 reactive diaries, whose e-values seldom reach a link (seeds 5 000 000 to 7 000 149)."""
 _LOGGED_FOR_TWITCHING = "the rate had changed before it was logged: it may have been logged for the twitching"
 
 
