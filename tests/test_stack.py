@@ -364,3 +364,31 @@ def test_what_grafana_is_given_names_no_secret() -> None:
     assert source["secureJsonData"] == {"httpHeaderValue1": "Token $GF_FASCIWATCH_TOKEN"}
     assert source["jsonData"]["dbName"] == BUCKET
     assert "GF_FASCIWATCH_TOKEN__FILE: /run/tokens/token" in (ROOT / COMPOSE).read_text()
+
+
+# ---- What the document says ----
+
+
+def test_the_document_names_what_is_pinned_and_shown() -> None:
+    text, compose = ((ROOT / name).read_text(encoding="utf-8") for name in ("docs/stack.md", COMPOSE))
+    for name, image in (
+        ("InfluxDB", "influxdb"),
+        ("Grafana", "grafana/grafana"),
+        ("Mosquitto", "eclipse-mosquitto"),
+    ):
+        (version,) = set(re.findall(rf"image: {image}:([\d.]+)", compose))
+        assert f"{name} {version}" in text
+    pictures = re.findall(r"\((dashboard-\w+\.svg)\)", text)
+    assert len(pictures) == 4
+    for picture in pictures:
+        assert "This is not Grafana" in (ROOT / "docs" / picture).read_text(encoding="utf-8")
+
+
+def test_what_the_document_overrides_is_accepted(stack) -> None:
+    if shutil.which("docker-compose") is None:
+        pytest.skip("docker-compose is not here: apt install docker-compose")
+    (override,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/stack.md").read_text(encoding="utf-8"), re.DOTALL)
+    command = ["docker-compose", "--file", COMPOSE, "--file", "-", "config"]
+    done = subprocess.run(command, cwd=stack, input=override, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "8883:8883" in done.stdout

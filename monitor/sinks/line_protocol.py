@@ -268,8 +268,12 @@ def _tags(contents: Contents) -> dict[str, str]:
         case Waiting():
             return {Tag.SINK: contents.sink}
         case Alert():
-            about = {Tag.ALERT: contents.name, Tag.KIND: str(contents.kind), Tag.CHANGE: str(contents.change)}
-            return {**about, Tag.SITE: contents.site}
+            return {
+                Tag.ALERT: contents.name,
+                Tag.KIND: contents.kind,
+                Tag.CHANGE: contents.change,
+                Tag.SITE: contents.site,
+            }
         case Noted():
             return {Tag.TRIGGER: contents.kind, Tag.SITE: contents.site}
         case Found():
