@@ -43,7 +43,7 @@ lock: ## write constraints.txt anew from the ranges in pyproject.toml
 	@set -e; new=$$(mktemp -d); trap 'rm -rf "$$new"' EXIT; \
 	$(python) -m venv "$$new"; pip="$$new/bin/python -m pip --quiet"; \
 	$$pip install --upgrade pip; \
-	$$pip install '.[demo,keyring,xdf]' --group dev; \
+	$$pip install '.[brainflow,demo,keyring,lsl,xdf]' --group dev; \
 	sed '/^[^#]/d' constraints.txt > "$$new/constraints"; \
 	$$pip freeze --all --exclude fasciwatch --exclude setuptools >> "$$new/constraints"; \
 	cp "$$new/constraints" constraints.txt
@@ -72,6 +72,6 @@ inputs := pyproject.toml constraints.txt .venv/bin/python
 	$(call install,--editable '.[demo]',.venv/run)
 
 .venv/dev: $(inputs) # holds all that run needs
-	$(call install,--editable '.[demo$(,)keyring$(,)xdf]' --group dev,.venv/run .venv/dev)
+	$(call install,--editable '.[brainflow$(,)demo$(,)keyring$(,)lsl$(,)xdf]' --group dev,.venv/run .venv/dev)
 
 , := ,

@@ -1,4 +1,4 @@
-"""Throw anything at every codec: `python -m benchmarks.fuzz [N]`, N payloads each, a million by default.
+"""Throw anything at every codec: `python -m benchmarks.fuzz [N [FAMILY]]`, N payloads each, a million by default.
 
 Half of them are random bytes of any length up to that of a notification; half are what a device would send, with
 bits flipped, bytes cut out, put in and repeated. Nothing but values or a PacketError may come of them. Then
@@ -14,7 +14,27 @@ from contextlib import suppress
 
 import numpy as np
 
-from firmware_interface.codecs import Codec, Device, ganglion, movesense, open_profile, polar, umyo
+from firmware_interface.codecs import (
+    BATTERY,
+    Codec,
+    Device,
+    bangle,
+    bitalino,
+    ganglion,
+    gforce,
+    metamotion,
+    movesense,
+    muse,
+    myo,
+    npg_lite,
+    open_profile,
+    polar,
+    thingy52,
+    umyo,
+    witmotion,
+    xsens_dot,
+)
+from firmware_interface.codecs.described import described
 from firmware_interface.codecs.polar import Measurement, Setting
 from firmware_interface.errors import PacketError
 from firmware_interface.samples import Notification, Packet, Sensor, Status, Stream, Unit
@@ -31,6 +51,13 @@ ENDLESS = {
     "Ganglion, firmware 2": (ganglion.NOTIFICATION, "ca", "31"),
     "Ganglion, firmware 3": (ganglion.NOTIFICATION, "01", "31"),
     "Movesense": (movesense.NOTIFICATION, "021000000000", "0000803f" * 9),
+    "NPG Lite": (npg_lite.DATA, "", "00000000000000"),
+    "WitMotion": (witmotion.NOTIFICATION, "", "5561" + "00" * 18),
+    "gForce": (gforce.NOTIFICATION, "08", "0001" * 8),
+    "gForce, in parts": (gforce.NOTIFICATION, "ff01", "00"),
+    "BITalino": (bitalino.FRAMES, "", "".join(f"00208000080{n}" for n in "00")),
+    "Bangle.js": (bangle.SEND, "", "fa5c01"),
+    "described": ("0000ff01-0000-1000-8000-00805f9b34fb", "a50000", "0102" * 2),
 }
 """Characteristic, beginning and what may follow it any number of times."""
 
@@ -77,6 +104,48 @@ def movesense_sensor() -> tuple[Codec, Samples]:
     return codec, [codec.encode(acc), codec.encode(ecg), part]
 
 
+def read_back(codec: Codec, *items: Packet | Status, beside: Samples | None = None) -> tuple[Codec, Samples]:
+    return codec, [*(codec.encode(item) for item in items), *(beside or [])]
+
+
+def thalmic_myo() -> tuple[Codec, Samples]:
+    emg, acc = Packet("emg", counts(8, 2) // 8, index=4), Packet("acc", counts(3, 1))
+    return read_back(myo.Myo("Myo", "", ""), emg, acc, Status(50))
+
+
+def headband() -> tuple[Codec, Samples]:
+    emg, acc = Packet("AF7", counts(1, 12), 7), Packet("acc", counts(3, 3), 7)
+    return read_back(muse.Muse("Muse"), emg, acc, Status(50))
+
+
+def gforce_armband() -> tuple[Codec, Samples]:
+    codec = gforce.GForce("gForce")
+    characteristic, payload = codec.encode(Packet("emg", counts(8, 8) + 2048))
+    return codec, [(characteristic, part) for part in (payload, *gforce.in_parts(payload, 60))]
+
+
+def described_device() -> tuple[Codec, Samples]:
+    family = described(DESCRIPTION)
+    return read_back(family("x"), Packet("emg", counts(2, 9), index=7), beside=[(BATTERY, b"\x40")])
+
+
+DESCRIPTION = """
+family = "x"
+name = "x"
+[[stream]]
+name = "emg"
+sensor = "emg"
+rate_hz = 500
+channels = ["a", "b"]
+from = "ff01"
+begins = "a5"
+at = 3
+type = "i16"
+counter = { at = 1, type = "u16" }
+"""
+ACC = Packet("acc", counts(3, 1))
+
+
 CASES: dict[str, Callable[[], tuple[Codec, Samples]]] = {
     "open profile": open_board,
     "Polar": polar_sensor,
@@ -84,6 +153,19 @@ CASES: dict[str, Callable[[], tuple[Codec, Samples]]] = {
     "Ganglion, firmware 2": lambda: ganglion_board("2.0.1"),
     "Ganglion, firmware 3": lambda: ganglion_board("3.0.2"),
     "Movesense": movesense_sensor,
+    "Myo": thalmic_myo,
+    "NPG Lite": lambda: read_back(npg_lite.NpgLite("NPG-3CH"), Packet("emg", counts(3, 10), index=5), Status(50)),
+    "Muse": headband,
+    "MetaMotion": lambda: read_back(
+        metamotion.MetaMotion("", "", ""), ACC, Packet("acc", counts(3, 3)), Status(50)
+    ),
+    "WitMotion": lambda: read_back(witmotion.WitMotion(""), ACC, Packet("acc", counts(3, 4))),
+    "gForce": gforce_armband,
+    "BITalino": lambda: read_back(bitalino.BITalino(""), Packet("emg", counts(4, 20) // 2, index=5)),
+    "Bangle.js": lambda: read_back(bangle.Bangle("Bangle.js"), Packet("acc", counts(3, 10), 1, 10, 10**9)),
+    "Thingy:52": lambda: read_back(thingy52.Thingy52(""), ACC, Status(50)),
+    "Xsens DOT": lambda: read_back(xsens_dot.XsensDot(""), Packet("acc", counts(3, 1), device_ns=10**9)),
+    "described": described_device,
 }
 
 
@@ -124,7 +206,7 @@ def fuzz(codec: Codec, samples: Samples, number: int, rng: random.Random) -> Cou
 
 def growth(name: str) -> float:
     """The largest factor by which a byte takes longer in a payload 8 times as long."""
-    codec, _ = CASES[name.removesuffix(", in full")]()
+    codec, _ = CASES[name if name in CASES else name.rpartition(", ")[0]]()
     characteristic, head, unit = ENDLESS[name]
     costs = []
     for length in (512, 8 * 512, 64 * 512):
@@ -140,9 +222,11 @@ def _seconds(codec: Codec, characteristic: str, data: bytes) -> float:
     return time.perf_counter() - begin
 
 
-def main(number: int, seed: int) -> bool:
+def main(number: int, seed: int, only: str = "") -> bool:
     print(f"{number} payloads each, seed {seed}")
     for name, make in CASES.items():
+        if only not in ("", name):
+            continue
         begin = time.perf_counter()
         outcomes = fuzz(*make(), number, random.Random(seed))
         spent = time.perf_counter() - begin
@@ -156,4 +240,5 @@ def main(number: int, seed: int) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(not main(int(float(sys.argv[1])) if len(sys.argv) > 1 else 1_000_000, random.randrange(1 << 32)))
+    many, family = (*sys.argv[1:], "", "")[:2]
+    sys.exit(not main(int(float(many or 1e6)), random.randrange(1 << 32), family))

@@ -517,7 +517,9 @@ async def _part(client: BleakClient, stop: Sequence[Write]) -> None:
 
 async def _write(client: BleakClient, writes: Sequence[Write]) -> None:
     for write in writes:
-        await client.write_gatt_char(write.characteristic, write.data, response=True)
+        found = client.services.get_characteristic(write.characteristic)
+        answered = found is None or "write" in found.properties
+        await client.write_gatt_char(write.characteristic, write.data, response=answered)
 
 
 async def _bonded(client: BleakClient, ask: Callable[[], Awaitable[_T]]) -> _T:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from firmware_interface.codecs import Codec, Conversation
-from firmware_interface.codecs.families import FAMILIES
+from firmware_interface.codecs.families import family_kept_as
 from firmware_interface.decoder import Decoder
 from firmware_interface.errors import Fault, PacketError
 from firmware_interface.samples import Gap, GapReason, Notification, SampleBlock, Status, Stream
@@ -58,6 +58,7 @@ class Introduced:
 
     address: str
     family: str
+    """Its name, or its description."""
     answers: tuple[bytes, ...]
     """What the device said, in the order in which its codec asked: what it is, then at its start."""
     advertised: str
@@ -235,7 +236,7 @@ class _Reader:
 
 def _codec(said: Introduced) -> Codec:
     try:
-        return _made_again({family.FAMILY: family for family in FAMILIES}[said.family], said)
+        return _made_again(family_kept_as(said.family), said)
     except KeyError as error:
         raise CaptureError(
             f"it holds a device of the family {said.family!r}, which this program does not know",

@@ -4,6 +4,8 @@ Rules:
 
 * Every sample that the device numbered is delivered once, in order, or lies in a gap. Their sum is exact:
   received + missing = sent, up to the last packet received.
+* Of a stream that is not numbered, or by a counter that wraps within 0.1 s, packets are held for 0.8 s, and what
+  is missing between them is an estimate that says so. What is held when the link is lost is delivered after it.
 * Sample times never run backwards and never overlap, whatever the clock fit does. A UTC that is set back is a gap
   until it is where it was; set back by more than 10 min, as after a wrong time zone, it takes the times along.
 * A malformed payload is counted and skipped; what it carried shows up as a gap at the next good packet.
@@ -29,12 +31,18 @@ from firmware_interface.samples import (
     Stream,
     Timebase,
 )
-from firmware_interface.sequence import Pace, Step, Unwrapper
+from firmware_interface.sequence import Cadence, Pace, Step, Unwrapper
 
 _CRYSTAL = 3e-4
 """Relative error of a device's clock; quartz is within 1e-4, cheap boards somewhat worse."""
 _SENSOR_OSCILLATOR = 1e-2
 """Relative error of a sensor's own sampling clock (devices.md 2.3)."""
+
+_UNCOUNTED_OSCILLATOR = 3e-3
+"""The same where nothing is counted: what is lost could else be taken for a slower oscillator, and be lost
+again."""
+_PUNCTUAL_S = 0.1
+"""A counter that wraps sooner cannot be told from its next turn by when a packet arrives."""
 
 _WAIT_OUT_NS = 600 * 10**9
 """UTC that is set back by at most this is waited out."""
@@ -92,7 +100,9 @@ class Decoder:
                 case Started():
                     self._tracks[item.stream].begin(item.index, notification.arrival_ns)
                 case Packet():
-                    out.extend(self._count(self._tracks[item.stream].feed(item, notification.arrival_ns)))
+                    track = self._tracks[item.stream]
+                    found = track.feed(item, notification.arrival_ns)
+                    out.extend(self._count(found, late=not found and not track.holds))
         return out
 
     def interrupt(self, reason: GapReason) -> None:
@@ -120,10 +130,10 @@ class Decoder:
         self.reception.missing += gap.missing
         self.reception.estimated += 0 if gap.exact else gap.missing
 
-    def _count(self, items: list[SampleBlock | Gap]) -> list[SampleBlock | Gap]:
+    def _count(self, items: list[SampleBlock | Gap], *, late: bool) -> list[SampleBlock | Gap]:
         reception = self.reception
         reception.packets += 1
-        reception.late += not items
+        reception.late += late
         for item in items:
             if isinstance(item, Gap):
                 self._miss(item)
@@ -170,8 +180,18 @@ class _Track:
         self._anchored = False
         self._exact = True  # what is missing since the last packet was counted by the device
         self._index = Unwrapper(counter.index_modulus, stream.rate_hz)
+        self._packets: Unwrapper | None = None
         self._pace = Pace(counter.device_ns_modulus, stream.rate_hz, stamps_last=counter.stamps_last)
+        self._cadence: Cadence[Packet] | None = None
+        self._broken_off: GapReason | None = None
+        self._lead = 0  # of positions over the line below the arrivals
+        self._sure = True  # that line can be told by the packet that is placed
         self._count_from_anew()
+
+    @property
+    def holds(self) -> bool:
+        """Whether packets wait for what comes after them."""
+        return self._cadence is not None
 
     def begin(self, index: int, arrival_ns: int) -> None:
         """The device will send from `index` on: a count to start from, and where we are beyond it, from anew."""
@@ -184,14 +204,39 @@ class _Track:
             self._recount(position + self._shift, arrival_ns)
 
     def interrupt(self, reason: GapReason) -> None:
-        self._reason = self._reason or reason
+        if self._cadence:
+            self._broken_off = self._broken_off or reason
+            self._cadence.break_off()
+        else:
+            self._reason = self._reason or reason
 
     def anchor(self, utc_offset_ns: int, reason: GapReason) -> None:
         self._utc_offset_ns, self._reason, self._anchored = utc_offset_ns, reason, True
 
     def feed(self, packet: Packet, arrival_ns: int) -> list[SampleBlock | Gap]:
+        self._cadence = self._cadence or self._cadence_of(packet)
+        if not self._cadence:
+            return self._place(packet, *self._position(packet, arrival_ns), arrival_ns)
+        self._cadence.hold(packet, packet.counts.shape[1], packet.index, arrival_ns)
+        out: list[SampleBlock | Gap] = []
+        while placed := self._cadence.release(self._rate, self._shift):
+            if placed.step is Step.RESTART:
+                self._reason, self._broken_off = self._broken_off, None
+            self._exact, self._lead, self._sure = False, placed.lead, placed.sure
+            out += self._place(placed.item, placed.step, placed.position + self._shift, placed.arrival_ns)
+        return out
+
+    def _cadence_of(self, packet: Packet) -> Cadence[Packet] | None:
+        """None where packets are counted, by whatever."""
+        if packet.index is None:
+            counted = packet.sequence is not None or packet.device_ns is not None
+            return None if counted else Cadence(0, self._stream.rate_hz)
+        modulus = self._counter.index_modulus
+        counted = modulus >= _PUNCTUAL_S * self._stream.rate_hz
+        return None if counted else Cadence(modulus, self._stream.rate_hz)
+
+    def _place(self, packet: Packet, step: Step, position: int, arrival_ns: int) -> list[SampleBlock | Gap]:
         length = packet.counts.shape[1]
-        step, position = self._position(packet, arrival_ns)
         if step is Step.RESTART:
             position = self._recount(position, arrival_ns - round(length * self._nominal_ns))
         elif self._next is not None and position < self._next:
@@ -210,17 +255,25 @@ class _Track:
 
     def close(self, arrival_ns: int) -> list[Gap]:
         away_ns = arrival_ns - self._end_running_ns
-        if self._reason is None or self._end_ns is None or away_ns <= 0:
+        reason = self._reason or self._broken_off
+        if reason is None or self._end_ns is None or away_ns <= 0:
             return []
         end_ns = arrival_ns + self._utc_offset_ns
         missing = round(away_ns / self._nominal_ns)
-        return [Gap(self._stream, min(self._end_ns, end_ns), end_ns, missing, self._reason, exact=False)]
+        return [Gap(self._stream, min(self._end_ns, end_ns), end_ns, missing, reason, exact=False)]
 
     def _position(self, packet: Packet, arrival_ns: int) -> tuple[Step, int]:
         if packet.index is not None:
             step, position = self._index.feed(packet.index, arrival_ns)
+        elif packet.sequence is not None:
+            length = packet.counts.shape[1]
+            self._packets = self._packets or Unwrapper(
+                self._counter.sequence_modulus, self._stream.rate_hz / length
+            )
+            step, position = self._packets.feed(packet.sequence, arrival_ns)
+            position *= length
         else:
-            assert packet.device_ns is not None  # noqa: S101 - a stream with neither is not counted yet
+            assert packet.device_ns is not None  # noqa: S101 - or it has a cadence
             step, position, sure = self._pace.feed(packet.device_ns, packet.counts.shape[1], arrival_ns)
             self._exact &= sure
         return step, position + self._shift
@@ -235,7 +288,8 @@ class _Track:
         return resumed
 
     def _count_from_anew(self) -> None:
-        self._rate = DeviceClock(self._nominal_ns, _SENSOR_OSCILLATOR)  # of the device, or else the host, a sample
+        oscillator = _UNCOUNTED_OSCILLATOR if self._cadence else _SENSOR_OSCILLATOR
+        self._rate = DeviceClock(self._nominal_ns, oscillator)  # of the device, or else the host, a sample
         if self._device_clock:
             self._device_clock.reset()
 
@@ -244,8 +298,9 @@ class _Track:
         last = packet.counts.shape[1] - 1
         rate, clock = self._rate, self._device_clock
         if clock is None or packet.device_ns is None:
-            rate.feed(position + last, arrival_ns, arrival_ns)
-            return rate.at(position), rate.tick_ns
+            if self._sure:
+                rate.feed(position - self._lead + last, arrival_ns, arrival_ns)
+            return rate.at(position - self._lead), rate.tick_ns
         stamped = last if self._counter.stamps_last else 0
         tick = clock.unwrapped(packet.device_ns, arrival_ns)
         rate.feed(position + stamped, tick, arrival_ns)

@@ -3,6 +3,7 @@
     Fault                 one line for a person, and its remedy; the command prints both
     ├── PacketError       the device's: one payload is malformed. Counted, skipped, never fatal
     ├── RadioError        the person's: no adapter, no permission, no device in reach
+    ├── DescriptionError  the person's: names the line; exit code 2           (codecs.described)
     ├── RecordingError    the person's: a file that cannot be read as a recording     (monitor.recording)
     ├── StoreError        the person's: data folder in use, read-only, full, damaged  (monitor.database)
     ├── ReportError       the person's: a report that cannot be written               (monitor.cli_report)

@@ -4,14 +4,21 @@ A counter that wraps is ambiguous after a silence: 70 lost samples look like 70 
 arrival clock is the second witness: of all readings that the counter allows, the one nearest to the time that
 passed is taken. Where even that one is impossible, the device has begun to count again.
 
-A stream without any counter is counted by the times that the device writes into its packets: see `Pace`.
+A stream without any counter is counted by the times that the device writes into its packets: see `Pace`. One that
+has neither is counted by when its packets arrive: see `Cadence`.
 
 Rules: pure; a position never decreases, except for a late or repeated packet, which is said to be one.
 """
 
 from __future__ import annotations
 
+import math
+from collections import deque
+from dataclasses import dataclass
 from enum import Enum, auto
+from typing import Generic, TypeVar
+
+from firmware_interface.clock import DeviceClock
 
 _RESTART_TOLERANCE_S = 5.0
 """A device may hold back this much and deliver it late; a larger disagreement with the clock is a restart."""
@@ -26,6 +33,18 @@ _PRIOR_S = 0.1
 it, like the nominal rate."""
 _MEMORY_S = 60.0
 """An oscillator's rate moves with its temperature, over minutes."""
+
+
+_HOLD_NS = 800_000_000
+"""Within so long some packet comes with hardly any delay."""
+_STARTING_NS, _STARTING_LAG_NS = 2_000_000_000, 30_000_000
+"""At first the line is where the first packets happened to be: what is late by less than a radio may be, is
+late."""
+_SLACK_NS, _SLACK = 500_000, 0.1
+"""What the line may be off by, and this share of the smallest number of samples that can be missing. With more, a
+packet would be said to have come before it was sampled; with less, what was overlooked once would be for ever."""
+
+_T = TypeVar("_T")
 
 
 class Step(Enum):
@@ -140,3 +159,104 @@ class Pace:
         self._learned_ns += elapsed_ns
         total_ns = self._learned_ns + self._prior * self._nominal_ns
         self._period_ns = total_ns / (self._learned + self._prior)
+
+
+@dataclass(frozen=True, slots=True)
+class Placed(Generic[_T]):
+    """A packet that was held, and where it belongs."""
+
+    item: _T
+    step: Step
+    position: int
+    lead: int
+    """By how many samples too many were said to be missing before, so that the line below the arrivals is at
+    `position` less this."""
+    sure: bool
+    """Whether its arrival says where that line is: not where samples are found to be missing."""
+    arrival_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Held(Generic[_T]):
+    item: _T
+    step: Step
+    first: int  # if nothing is missing but what the counter tells
+    length: int
+    arrival_ns: int
+
+
+class Cadence(Generic[_T]):
+    """Position in a stream whose packets carry no number, or one that wraps faster than a radio is punctual.
+
+    A radio delays, and sooner or later does so hardly at all. Packets are held for 0.8 s: if even the most
+    punctual of those after a moment is late against the line below all arrivals, samples are missing at that
+    moment, as many as it is late. Where one comes before it can have been sampled, too many were said to be
+    missing; as positions never decrease, the next that are found pay for it.
+
+    Args:
+        modulus: the number takes values 0 to modulus - 1; 0 where there is none, and packets are lost whole.
+        rate_hz: nominal samples a second.
+    """
+
+    def __init__(self, modulus: int, rate_hz: float) -> None:
+        self._modulus = modulus
+        self._nominal_ns = 1e9 / rate_hz
+        self._held: deque[_Held[_T]] = deque()
+        self._next = self._missing = self._lead = 0
+        self._began_ns = 0
+        self._step = Step.RESTART
+
+    def break_off(self) -> None:
+        """The link is lost: what is held tells nothing of what comes after, and the next packet begins anew."""
+        self._step = Step.RESTART
+
+    def hold(self, item: _T, length: int, number: int | None, arrival_ns: int) -> None:
+        """Take one packet of `length` samples, the first of which has `number`, if any."""
+        if number is not None and self._modulus:
+            self._next += (number - self._next) % self._modulus
+        self._held.append(_Held(item, self._step, self._next, length, arrival_ns))
+        self._next += length
+        self._step = Step.FORWARD
+
+    def release(self, line: DeviceClock, shift: int) -> Placed[_T] | None:
+        """The next packet that can be placed, if any. Its time is to be fed to `line`, at its position less its
+        lead and with `shift` added, before the one after it is asked for."""
+        if not self._held:
+            return None
+        due, over = self._held[0], self._step is Step.RESTART
+        lost = 0
+        if due.step is Step.RESTART:
+            self._missing = self._lead = 0
+            self._began_ns = due.arrival_ns
+        else:
+            lag_ns, ended = self._lag_ns(line, shift + self._missing)
+            if not ended and not over and self._held[-1].arrival_ns < due.arrival_ns + _HOLD_NS:
+                return None
+            lost = self._lost(due, lag_ns)
+        self._held.popleft()
+        self._missing += lost
+        self._lead = max(self._lead - lost, 0)
+        position = due.first + self._missing + self._lead
+        return Placed(due.item, due.step, position, self._lead, not lost, due.arrival_ns)
+
+    def _lag_ns(self, line: DeviceClock, shift: int) -> tuple[float, bool]:
+        """How late the most punctual packet is; and whether a new beginning follows."""
+        least, origin = math.inf, self._held[0].first
+        origin_ns, tick_ns = line.at(origin + shift), line.tick_ns
+        for held in self._held:
+            if held.step is Step.RESTART:
+                return least, True
+            expected_ns = origin_ns + (held.first + held.length - 1 - origin) * tick_ns
+            least = min(least, held.arrival_ns - expected_ns)
+        return least, False
+
+    def _lost(self, due: _Held[_T], lag_ns: float) -> int:
+        """Samples that are missing before a packet; less than none where too many were said to be."""
+        unit = self._modulus or due.length
+        unit_ns = unit * self._nominal_ns
+        if due.arrival_ns < self._began_ns + _STARTING_NS and lag_ns < _STARTING_LAG_NS:
+            return 0
+        units = int((lag_ns + _SLACK_NS + _SLACK * unit_ns) // unit_ns)
+        if units < 0:
+            units = -min(round(-lag_ns / unit_ns), self._missing // unit)
+        return units * unit

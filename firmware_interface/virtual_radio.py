@@ -86,6 +86,8 @@ class Characteristic:
     write: Callable[[bytes], None] | None = None
     notify: bool = False
     indicate: bool = False
+    unanswered: bool = False
+    """Whether it can be written without a response only."""
     bonded: bool = False
     """Whether a host must have paired before it reads or writes."""
 
@@ -431,7 +433,7 @@ def _build(value: Characteristic) -> gatt.Characteristic[bytes]:
     kinds, rights = gatt.Characteristic.Properties, gatt.Characteristic.Permissions
     offered = (
         (value.read, kinds.READ, rights.READABLE),
-        (value.write, kinds.WRITE, rights.WRITEABLE),
+        (value.write, kinds.WRITE_WITHOUT_RESPONSE if value.unanswered else kinds.WRITE, rights.WRITEABLE),
         (value.notify, kinds.NOTIFY, rights(0)),
         (value.indicate, kinds.INDICATE, rights(0)),
     )

@@ -27,8 +27,9 @@ from rich.console import Console
 import monitor
 from firmware_interface.ble import Radio, Sighting
 from firmware_interface.capture import SUFFIX, Writer
-from firmware_interface.codecs import Device, Examination
+from firmware_interface.codecs import Codec, Device, Examination
 from firmware_interface.codecs.families import FAMILIES
+from firmware_interface.descriptions import families
 from firmware_interface.emulated.arm import Arm, ArmSettings
 from firmware_interface.emulated.wearable import Wearable, WearableSettings
 from firmware_interface.errors import Fault, RadioError
@@ -200,10 +201,12 @@ def scan(
     everything: Annotated[bool, typer.Option("--all", help="Also devices that are not supported.")] = False,
     test: Annotated[bool, typer.Option("--test", help="Have those that can test themselves.")] = False,
     json_lines: Json = False,
+    config_file: ConfigFile = None,
 ) -> None:
     """Name the wearables in reach, and what they measure."""
-    found = asyncio.run(_survey(Radio(FAMILIES), seconds, test=test))
-    _print_survey(found, everything=everything, json_lines=json_lines)
+    known = families(config.load(config_file).description_folder)
+    found = asyncio.run(_survey(Radio(known), seconds, test=test))
+    _print_survey(found, known, everything=everything, json_lines=json_lines)
 
 
 Surveyed = tuple[Sighting, Device | str | None, Examination | None]
@@ -227,7 +230,9 @@ async def _survey(radio: Radio, seconds: float, *, test: bool = False) -> list[S
     return surveyed
 
 
-def _print_survey(surveyed: Iterable[Surveyed], *, everything: bool, json_lines: bool) -> None:
+def _print_survey(
+    surveyed: Iterable[Surveyed], known: Sequence[type[Codec]] = FAMILIES, *, everything: bool, json_lines: bool
+) -> None:
     shown = [each for each in surveyed if everything or each[0].codec]
     if json_lines:
         for each in shown:
@@ -250,7 +255,7 @@ def _print_survey(surveyed: Iterable[Surveyed], *, everything: bool, json_lines:
             _note(f"{sighting.name or sighting.address}: {_examined(examined)}")
     ours = [sighting for sighting, *_ in shown if sighting.codec]
     silent = {sighting.codec for sighting, said, _ in shown if sighting.codec and not isinstance(said, Device)}
-    for family in FAMILIES:
+    for family in known:
         if family in silent or not ours:
             _note(f"{family.FAMILY}: {family.ADVICE}")
     if ours:
@@ -592,7 +597,7 @@ def doctor(config_file: ConfigFile = None, data: DataDir = None, json_lines: Jso
     trials = {sink.name: partial(_trial, sink, settings.node) for sink in _sinks(settings)}
     if settings.mqtt:
         trials[f"mqtt {settings.mqtt.host}"] = partial(_tried_mqtt, settings.mqtt, settings.node)
-    for check in checks(data or settings.data_dir, FAMILIES, trials):
+    for check in checks(data or settings.data_dir, families(settings.description_folder), trials):
         wrong |= bool(check.remedy)
         if json_lines:
             _print(lines.as_json({"type": "check", "ok": not check.remedy, **asdict(check)}))
@@ -845,7 +850,7 @@ class _Ending:
 @asynccontextmanager
 async def _wearables(settings: config.Settings) -> AsyncIterator[tuple[Radio, list[Subject]]]:
     """This computer's adapter, and who is to be followed on it."""
-    radio = Radio(FAMILIES)
+    radio = Radio(families(settings.description_folder))
     yield radio, await _subjects(radio, settings)
 
 

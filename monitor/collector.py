@@ -35,8 +35,10 @@ from numpy.typing import NDArray
 
 from firmware_interface.ble import Connected, LinkItem, Lost, Overflow, Radio
 from firmware_interface.capture import Anchored, Ended, Entry, Introduced, What, Writer
+from firmware_interface.codecs.families import family_as_kept
 from firmware_interface.decoder import Decoder, Reception
 from firmware_interface.errors import Fault
+from firmware_interface.relay import Relay
 from firmware_interface.samples import Gap, GapReason, Notification, SampleBlock, Status, Stream
 from monitor.alerts.alarms import Alarms
 from monitor.alerts.engine import Alert
@@ -81,7 +83,7 @@ class Subject:
     """A device to follow."""
 
     address: str
-    """Or the name that it advertises."""
+    """Or the name that it advertises; or, with lsl: or brainflow: before it, what another program drives."""
     name: str | None = None
     """What to call it; by default as it calls itself."""
     sites: Mapping[str, str] | None = None
@@ -158,7 +160,7 @@ class Collector:
         alarms: Alarms | None = None,
         inbox: Inbox | None = None,
     ) -> None:
-        self._radio = radio
+        self._relay = Relay(radio)
         self._store = store
         self._tell: Tell = _tell_nobody
         self.clock = clock or HostClock()
@@ -192,7 +194,7 @@ class Collector:
         try:
             async with asyncio.TaskGroup() as group:
                 for watch in self._watches:
-                    follow = self._radio.follow(watch.subject.address, watch.handle)
+                    follow = self._relay.follow(watch.subject.address, watch.handle)
                     group.create_task(follow, name=f"device {watch.subject.address}")
                 group.create_task(self._keep_committing(), name="store")
                 for delivery in self._deliveries:
@@ -521,7 +523,7 @@ class Watch:
     def _introduced(self, item: Connected, *, anew: bool) -> Introduced:
         return Introduced(
             address=item.address,
-            family=item.codec.FAMILY,
+            family=family_as_kept(item.codec),
             answers=item.answers,
             advertised=item.advertised,
             name=self._name,

@@ -123,7 +123,8 @@ class Device(_Section):
     """A wearable to listen to."""
 
     address: Text
-    """As `fasciwatch scan` shows it: a MAC address, on macOS a UUID; or the name, the same everywhere."""
+    """As `fasciwatch scan` shows it: a MAC address, on macOS a UUID; or the name, the same everywhere. Or
+    lsl:STREAM or brainflow:BOARD: what another program drives."""
     name: Annotated[str, AfterValidator(_topic_level)] | None = None
     """What to call it; by default as it calls itself."""
     sites: Mapping[str, Text] = Field(default_factory=dict)
@@ -313,6 +314,8 @@ class Settings(_Section):
     """Whether this computer may not fall asleep for idleness while it watches."""
     devices: Annotated[tuple[Device, ...], Field(strict=False), AfterValidator(_distinct)] = ()
     """The wearables to listen to."""
+    descriptions: Annotated[Path, Field(strict=False), AfterValidator(_expanded)] | None = None
+    """Folder of devices that are described; by default "devices" beside `default_path()`, where there is one."""
     raw: Raw = Raw()
     """How much of the raw signal is kept."""
     influxdb: Annotated[tuple[InfluxDB, ...], Field(strict=False)] = ()
@@ -325,6 +328,12 @@ class Settings(_Section):
     """Rules that are not the default ones."""
     detection: Annotated[DetectorSettings, GetPydanticSchema(_detection_schema)] = DetectorSettings()
     """What counts as a twitch."""
+
+    @property
+    def description_folder(self) -> Path | None:
+        """Where devices are described, if anywhere."""
+        folder = default_path().parent / "devices"
+        return self.descriptions or (folder if folder.is_dir() else None)
 
 
 def default_path() -> Path:

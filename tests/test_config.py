@@ -156,7 +156,8 @@ def test_settings_are_frozen():
             "zzz = 1",
             [
                 "unknown key zzz",
-                "data_dir, node, keep_awake, devices, raw, influxdb, mqtt, notify, alerts, detection",
+                "data_dir, node, keep_awake, devices, descriptions, raw, influxdb, mqtt, notify, alerts, "
+                "detection",
             ],
         ),
         (f"[detection]\n{KEY}z = 4", [f"detection.{KEY}z.", f"Did you mean {KEY}?"]),

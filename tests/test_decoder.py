@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
+from firmware_interface.codecs.metamotion import MetaMotion
 from firmware_interface.codecs.open_profile import CONTROL, DATA, OpenProfile
 from firmware_interface.decoder import Decoder
 from firmware_interface.emulated.wearable import Wearable, WearableSettings
@@ -495,3 +496,54 @@ def test_after_a_reconnect_the_same_decoder_goes_on():
     link.run(12)
     assert link.reasons() == [GapReason.DISCONNECTED]
     assert_whole(link)
+
+
+# A device that numbers nothing.
+
+
+def uncounted(decoder, numbers, begin_s):
+    """Packets of three samples at 100 Hz from `begin_s` on; what came of them."""
+    codec = MetaMotion("", "", "")
+    items = []
+    for n in numbers:
+        counts = np.array([[3 * n, 3 * n + 1, 3 * n + 2]] * 3, np.int16)
+        at_ns = round((begin_s + 0.03 * n) * SECOND)
+        items += decoder.feed(Notification(*codec.encode(Packet("acc", counts)), at_ns))
+    return items
+
+
+def test_what_nothing_numbers_is_held_for_a_while_and_then_delivered():
+    """Every sample once, in order; what is missing is said to be an estimate."""
+    decoder = Decoder(MetaMotion("", "", ""), UTC_NS)
+    items = uncounted(decoder, [*range(40), *range(44, 120)], 1)
+    gaps = [item for item in items if isinstance(item, Gap)]
+    heard = np.concatenate([item.counts[0] for item in items if isinstance(item, SampleBlock)])
+    assert [(gap.missing, gap.exact, gap.reason) for gap in gaps] == [(12, False, GapReason.LOST)]
+    assert heard.tolist() == [n for n in range(heard[-1] + 1) if not 120 <= n < 132]
+    assert 3 * 119 - heard[-1] < 100
+    assert decoder.reception.estimated == 12
+    assert decoder.reception.late == 0
+
+
+def test_what_was_held_when_the_link_was_lost_is_delivered_with_what_follows():
+    """And the gap between has the reason of the link."""
+    decoder = Decoder(MetaMotion("", "", ""), UTC_NS)
+    before = uncounted(decoder, range(50), 1)
+    decoder.interrupt(GapReason.DISCONNECTED)
+    decoder.resume(MetaMotion("", "", ""))
+    after = uncounted(decoder, range(50), 12.5)
+    blocks = [item for item in (*before, *after) if isinstance(item, SampleBlock)]
+    (gap,) = [item for item in (*before, *after) if isinstance(item, Gap)]
+    assert sum(block.length for block in blocks) > 150 + 60
+    assert gap.reason is GapReason.DISCONNECTED
+    assert gap.missing == pytest.approx(1000, abs=10)
+    assert (gap.end_ns - gap.start_ns) * 1e-9 == pytest.approx(10, abs=0.1)
+
+
+def test_close_accounts_for_what_is_held_as_missing():
+    decoder = Decoder(MetaMotion("", "", ""), UTC_NS)
+    items = uncounted(decoder, range(50), 1)
+    decoder.interrupt(GapReason.STALLED)
+    (gap,) = decoder.close(10 * SECOND)
+    assert gap.reason is GapReason.STALLED
+    assert gap.start_ns == items[-1].end_ns

@@ -47,13 +47,17 @@ def test_families_are_told_apart():
     assert recognise((), "Kitchen lamp") is None
 
 
+def test_each_family_is_among_what_is_fuzzed():
+    assert {type(make()[0]) for make in CASES.values()} >= set(FAMILIES)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_any_payload_gives_values_or_a_packet_error(name):
     """The same as `benchmarks.fuzz`, in small."""
     outcomes = fuzz(*CASES[name](), 2000, Random(7))
     assert sum(outcomes.values()) == 2000
-    assert outcomes["values"] > 50
-    assert outcomes["PacketError"] > 50
+    assert outcomes["values"] > 10
+    assert outcomes["PacketError"] > 10
 
 
 @pytest.mark.parametrize("name", ENDLESS)

@@ -7,7 +7,10 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from firmware_interface.sequence import Pace, Step, Unwrapper
+from firmware_interface.clock import DeviceClock
+from firmware_interface.emulated.device import Imperfection
+from firmware_interface.emulated.wearable import Path
+from firmware_interface.sequence import Cadence, Pace, Step, Unwrapper
 
 SECOND = 1_000_000_000
 COUNTERS = {  # name: (modulus, counts a second, counts a packet)
@@ -207,3 +210,96 @@ def test_a_clock_wraps_without_a_seam():
     begin = modulus - 200_000_000
     positions = [pace.feed((begin + p * 40_000_000) % modulus, 8, p * 40_000_000)[1] for p in range(20)]
     assert positions == [8 * p for p in range(20)]
+
+
+# What nothing numbers.
+
+CADENCES = {  # name: (rate, samples a packet, modulus)
+    "single samples": (100.0, 1, 0),
+    "three at a time": (100.0, 3, 0),
+    "sixteen milliseconds": (500.0, 8, 0),
+    "a count of four bits": (1000.0, 30, 16),
+    "turns of four characteristics": (200.0, 2, 8),
+}
+EVERY_CADENCE = pytest.mark.parametrize("cadence", CADENCES)
+
+
+class Timed:
+    """Packets over a radio that is late by up to 30 ms, placed; the line below them is fed as it must be."""
+
+    def __init__(self, cadence, ratio=1.0):
+        self.rate_hz, self.length, self.modulus = CADENCES[cadence]
+        self.true_hz = self.rate_hz * ratio
+        self.cadence = Cadence(self.modulus, self.rate_hz)
+        self.line = DeviceClock(SECOND / self.rate_hz, 3e-3)
+        self.placed = []
+        self.shift = self.next = 0
+
+    def send(self, packets, seed, loss=0.0, start=0):
+        """So many packets; numbers of the first samples of those that came."""
+        path = Path(Imperfection(loss=loss), seed)
+        for packet in range(start, start + packets):
+            first = packet * self.length
+            last_ns = round((first + self.length - 1) * SECOND / self.true_hz)
+            if not path.loses():
+                path.send("", first.to_bytes(8, "big"), last_ns)
+        return [self.hear(int.from_bytes(n.data, "big"), n.arrival_ns) for n in path.arrived(1 << 62)]
+
+    def hear(self, first, arrival_ns):
+        number = first % self.modulus if self.modulus else None
+        self.cadence.hold(first, self.length, number, arrival_ns)
+        while placed := self.cadence.release(self.line, self.shift):
+            if placed.step is Step.RESTART:
+                self.shift = self.next - placed.position
+                self.line = DeviceClock(SECOND / self.rate_hz, 3e-3)
+            position = placed.position + self.shift
+            assert position >= self.next
+            self.next = position + self.length
+            if placed.sure:
+                self.line.feed(position - placed.lead + self.length - 1, placed.arrival_ns, placed.arrival_ns)
+            self.placed.append((placed.item, position))
+        return first
+
+
+@EVERY_CADENCE
+@pytest.mark.parametrize("ratio", [0.997, 1.0, 1.003])
+def test_where_all_comes_nothing_is_said_to_be_missing(cadence, ratio):
+    """However late a radio is, and whatever the true rate."""
+    timed = Timed(cadence, ratio)
+    sent = timed.send(600, 1)
+    placed, positions = zip(*timed.placed, strict=True)
+    assert list(placed) == sent[: len(placed)]
+    assert set(np.diff(positions)) == {timed.length}
+
+
+@EVERY_CADENCE
+@pytest.mark.parametrize("seed", [1, 2])
+def test_what_is_missing_is_estimated_within_a_hundredth(cadence, seed):
+    """Of what was sent, at 3 % loss; each packet once, in order."""
+    timed = Timed(cadence)
+    sent = timed.send(1500, seed, loss=0.03)
+    placed, positions = zip(*timed.placed, strict=True)
+    assert list(placed) == sent[: len(placed)]
+    true = placed[-1] - placed[0]
+    assert sent[-1] > 0.97 * 1500 * timed.length - 200
+    assert abs(positions[-1] - positions[0] - true) <= 0.01 * true
+
+
+def test_what_is_held_is_placed_before_what_comes_after_a_break():
+    """And with the break all begins anew."""
+    timed = Timed("three at a time")
+    before = timed.send(20, 1)
+    assert len(before) - len(timed.placed) > 0
+    timed.cadence.break_off()
+    after = timed.send(100, 1, start=1000)
+    assert [item for item, _ in timed.placed] == [*before, *after][: len(timed.placed)]
+    assert len(timed.placed) > len(before)
+
+
+def test_a_silence_is_missing_samples():
+    """Ten seconds without a packet."""
+    timed = Timed("sixteen milliseconds")
+    timed.send(625, 1)
+    timed.send(625, 2, start=1250)
+    jumps = np.diff([position for _, position in timed.placed])
+    assert sorted(set(jumps)) == [8, 8 + 5000]

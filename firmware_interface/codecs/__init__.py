@@ -30,7 +30,7 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One write to a characteristic, with response; comes to nothing."""
+    """One write to a characteristic, with response where the device gives one; comes to nothing."""
 
     characteristic: str
     data: bytes
@@ -75,7 +75,8 @@ class Offer:
 class Counter:
     """How a device numbers its samples on the wire; 0 where it does not.
 
-    A stream without an index is counted by its device times.
+    A stream without an index is counted by its packets, where those are numbered and all of one length; else by
+    its device times; else, as where an index wraps within 0.1 s, by when it arrives, which is an estimate.
     """
 
     sequence_modulus: int

@@ -55,7 +55,8 @@ class Imperfection:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What a device offers: characteristic -> its properties, of "read", "write", "notify", "indicate"."""
+    """What a device offers: characteristic -> its properties, of "read", "write" or "write-without-response",
+    "notify", "indicate"."""
 
     uuid: str
     characteristics: dict[str, str]

@@ -200,4 +200,5 @@ def _characteristic(device: EmulatedDevice, uuid: str, properties: str) -> Chara
         write=refusing()(partial(device.write, uuid)) if "write" in properties else None,
         notify="notify" in properties,
         indicate="indicate" in properties,
+        unanswered="write-without-response" in properties,
     )

@@ -367,6 +367,7 @@ class Path:
         self._waiting: Notification | None = None
         self._bad = False
         self._last_ns = 0
+        self._last_sent_ns = -1
         self._under_way: deque[Notification] = deque()
 
     def loses(self) -> bool:
@@ -375,9 +376,12 @@ class Path:
         return self._bad
 
     def send(self, characteristic: str, payload: bytes, at_ns: int) -> None:
-        """The payload waits for the next connection event, and for those before it."""
+        """The payload waits for the next connection event, the same as others of that moment, and for those before
+        it."""
         arrival_ns = at_ns + round(self._delays.random() * self._jitter_ns)
-        self._last_ns = max(self._last_ns, arrival_ns)
+        if at_ns != self._last_sent_ns:
+            self._last_ns = max(self._last_ns, arrival_ns)
+        self._last_sent_ns = at_ns
         sent = Notification(characteristic, payload, self._last_ns)
         waiting, self._waiting = self._waiting, None
         if waiting is None and self._overtakings.random() < self._overtaken:
