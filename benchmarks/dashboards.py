@@ -60,6 +60,8 @@ class Asked:
     """With Grafana's variables in it."""
     interval: str = ""
     panel: Panel | None = None
+    range_s: int = 0
+    """Of an alert, its own; else what is looked at."""
 
 
 def every_query() -> Iterator[Asked]:
@@ -67,7 +69,7 @@ def every_query() -> Iterator[Asked]:
     for board in BOARDS:
         yield from _of_board(board)
     for rule in RULES:
-        yield Asked("alerts", f"alert {rule.title}", rule.query.text, "5m")
+        yield Asked("alerts", f"alert {rule.title}", rule.query.text, "5m", range_s=rule.since_s)
 
 
 def _of_board(board: Board) -> Iterator[Asked]:
@@ -83,6 +85,7 @@ def _of_board(board: Board) -> Iterator[Asked]:
 def in_full(asked: Asked, since_ns: int, until_ns: int) -> str:
     """The query as Grafana sends it, a panel being 1000 pixels wide. The one place that knows its macros."""
     values = {CHOSEN: "caffeine", WHERE: ALL_SITES}
+    since_ns = until_ns - asked.range_s * S if asked.range_s else since_ns
     range_s = (until_ns - since_ns) / S
     shortest_s = _seconds(asked.interval) if asked.interval else 60
     wanted_s = max(range_s / _PIXELS, shortest_s)

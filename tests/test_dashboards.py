@@ -279,8 +279,7 @@ def test_alerts_ask_the_source_that_is_provisioned() -> None:
 def test_the_alert_of_silence_sees_silence(days) -> None:
     """Of a day of which the last half hour is missing: its newest stretch is 0, the one before the gap is not."""
     (asked,) = [each for each in QUERIES if each.what == "alert No data from fasciwatch"]
-    hour_ns = 3600 * 10**9
-    text = in_full(asked, days.until_ns - 23 * hour_ns, days.until_ns + hour_ns // 2)
+    text = in_full(asked, days.since_ns, days.until_ns + 1800 * 10**9)
     (series,) = answers(days.influxd.url, text)
     counts = [row[1] for row in series["values"]]
     assert counts[-1] == 0

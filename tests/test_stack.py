@@ -384,11 +384,12 @@ def test_the_document_names_what_is_pinned_and_shown() -> None:
         assert "This is not Grafana" in (ROOT / "docs" / picture).read_text(encoding="utf-8")
 
 
-def test_what_the_document_overrides_is_accepted(stack) -> None:
+def test_what_the_document_overrides_is_accepted(stack, tmp_path) -> None:
     if shutil.which("docker-compose") is None:
         pytest.skip("docker-compose is not here: apt install docker-compose")
     (override,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/stack.md").read_text(encoding="utf-8"), re.DOTALL)
-    command = ["docker-compose", "--file", COMPOSE, "--file", "-", "config"]
-    done = subprocess.run(command, cwd=stack, input=override, capture_output=True, text=True, check=False)
+    (tmp_path / "override.yml").write_text(override)
+    command = ["docker-compose", "--file", COMPOSE, "--file", tmp_path / "override.yml", "config"]
+    done = subprocess.run(command, cwd=stack, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "8883:8883" in done.stdout
