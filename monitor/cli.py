@@ -43,6 +43,7 @@ from monitor import (
     cli_page,
     cli_report,
     cli_simulate,
+    cli_stack,
     cli_study,
     config,
     lines,
@@ -67,7 +68,9 @@ from monitor.detection.events import Context, Twitch
 from monitor.diary import read_diary
 from monitor.diary import triggers as triggers_of
 from monitor.doctor import checks, is_alive
+from monitor.found import keep as keep_findings
 from monitor.glance import Glances
+from monitor.inbox import Inbox
 from monitor.live import Lines, LinesWithoutCounts, Screen, View
 from monitor.outbox import Delivery, Outbox
 from monitor.raw import Raw
@@ -491,6 +494,8 @@ def correlate(
     asked = [kind_of(text) for text in questions.split(",") if text.strip()] or None
     report = correlated(counted, logged, zone, now_ns * 1e-9, asked)
     refused += [(log_name, refusal) for refusal in report.method.refused]
+    if tallies is None and triggers is None:
+        keep_findings(folder, report.findings, now_ns)
     if json_lines:
         _print(lines.as_json(_report_fields(report, refused)))
     else:
@@ -662,6 +667,7 @@ app.add_typer(cli_study.app, name="study", help="Take part in a study under a ps
 app.command()(cli_page.page)
 app.command()(cli_page.labels)
 app.add_typer(cli_alerts.app, name="alerts", help="What you should know now, and your answer to it.")
+app.add_typer(cli_stack.app, name="stack", help="InfluxDB, Grafana and a broker beside it, in docker.")
 app.add_typer(cli_diary.app, name="trigger", help="Log what may have to do with twitching.")
 app.add_typer(cli_experiment.app, name="experiment", help="An experiment on yourself, with days drawn by lot.")
 
@@ -739,6 +745,7 @@ async def _watch(
             deliveries = [Delivery(sink, outbox) for sink in sinks]
             rules = [alert.rule for alert in settings.alerts]
             alarms = Alarms(store.folder, rules, [sink.name for sink in sinks], settings.notify.quiet)
+            inbox = Inbox(store.folder, [sink.name for sink in sinks])
             heartbeat = Heartbeat(settings.notify.heartbeat_url) if settings.notify.heartbeat_url else None
 
             def alive() -> None:
@@ -749,7 +756,7 @@ async def _watch(
                     broker.show(clock.utc_ns() - clock.utc_offset_ns, collector.seen())
 
             collector = Collector(
-                radio, store, subjects, settings.detection, clock, capture, raw, deliveries, alive, alarms
+                radio, store, subjects, settings.detection, clock, capture, raw, deliveries, alive, alarms, inbox
             )
             service.tell_systemd("READY=1")
             try:

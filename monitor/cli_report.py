@@ -10,6 +10,7 @@ import typer
 
 from firmware_interface.errors import Fault
 from monitor import config, lines
+from monitor.found import keep
 from monitor.redflags import ADVICE, NOT_A_DEVICE
 from monitor.report.written import written
 from monitor.terminal import ConfigFile, DataDir, Json, Since, TimeZone, note, revealed, say, since_ns
@@ -36,6 +37,7 @@ def report(
     settings = config.load(config_file)
     folder = revealed(config_file, data)
     text, findings = written(folder, settings.detection, zone, from_ns, now_ns)
+    keep(folder, findings.findings, now_ns)
     try:
         file.write_text(text, encoding="utf-8")
     except OSError as error:

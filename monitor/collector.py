@@ -51,6 +51,7 @@ from monitor.detection.events import Analysed, Context, Event, State, Twitch
 from monitor.detection.motor_units import MotorUnits
 from monitor.detection.settings import DetectorSettings
 from monitor.detection.veto import Vetoes, turn
+from monitor.inbox import Inbox
 from monitor.outbox import Delivery
 from monitor.raw import Assembler, Block, Raw
 from monitor.store import Condition, Learned, Linked, Observed, Record, Store
@@ -144,6 +145,7 @@ class Collector:
         deliveries: bring what is stored to other servers.
         alive: called once a second, for whoever watches over us.
         alarms: say what a person should know now.
+        inbox: what other programs wrote, to be stored too.
     """
 
     def __init__(
@@ -158,6 +160,7 @@ class Collector:
         deliveries: Sequence[Delivery] = (),
         alive: Callable[[], None] = lambda: None,
         alarms: Alarms | None = None,
+        inbox: Inbox | None = None,
     ) -> None:
         self._relay = Relay(radio)
         self._store = store
@@ -175,6 +178,7 @@ class Collector:
         self._deliveries = deliveries
         self._alive = alive
         self._alarms = alarms
+        self._inbox = inbox
         self._watches = [Watch(subject, settings, self, number) for number, subject in enumerate(subjects)]
 
     async def run(self, tell: Tell) -> None:
@@ -277,6 +281,7 @@ class Collector:
             self.check_clock()
             await self._write_capture()
             await self._watch_over()
+            await self._take_in()
             await self._try_to_commit(self._commit)
             self._alive()
 
@@ -309,6 +314,14 @@ class Collector:
             self.keep(0, [alert])
             if alert.announce and alert.kind not in (Kind.STORAGE, Kind.SILENCE):  # of those `notice` told
                 self._tell("", f"{alert.severity if alert.raised else 'over'}: {alert.why}")
+
+    async def _take_in(self) -> None:
+        """Have what other programs wrote kept."""
+        if self._inbox is None or "store" in self.troubles:  # while nothing can be stored, their files keep it
+            return
+        look = partial(self._inbox.look, self.clock.utc_ns())
+        self.keep(0, await asyncio.get_running_loop().run_in_executor(self._executor, look))
+        self.notice("inbox", self._inbox.trouble)
 
     def _now(self) -> tuple[int, int]:
         """By the running clock, and UTC."""

@@ -363,6 +363,21 @@ def read_diary(folder: Path) -> list[Logged]:
         return _entries(connection, _SELECT_ENTRIES) if applied(connection) else []
 
 
+def changes_after(folder: Path, change_id: int) -> list[tuple[Change, Entry | None]]:
+    """Every change after that one, in order, each with its entry as it was before; none where nothing was logged.
+
+    Raises:
+        StoreError: it is damaged or from a newer program.
+    """
+    path = folder / DIARY
+    if not path.is_file():
+        return []
+    with explained(path), closing(connect_shared(path)) as connection:
+        _refuse_newer(path, connection)
+        rows = connection.execute(_SELECT_AFTER, (change_id,)).fetchall() if applied(connection) else []
+    return [(_change(row), _entry(before) if before else None) for *row, before in rows]
+
+
 def triggers(entries: Sequence[Logged], now_ns: int) -> list[Trigger]:
     """What can be asked of; what runs on has lasted until now."""
     return [
@@ -506,6 +521,13 @@ _SELECT_UNITS = """
 _SELECT_STANDING = "SELECT fields FROM change WHERE entry_id = ? ORDER BY id DESC LIMIT 1"
 
 _SELECT_BEFORE = "SELECT fields FROM change WHERE entry_id = ? AND id < ? ORDER BY id DESC LIMIT 1"
+
+_SELECT_AFTER = """
+    SELECT id, entry_id, at_ns, action, fields,
+           (SELECT fields FROM change AS earlier
+            WHERE earlier.entry_id = change.entry_id AND earlier.id < change.id ORDER BY id DESC LIMIT 1)
+    FROM change WHERE id > ? ORDER BY id
+"""
 
 _SELECT_HISTORY = "SELECT id, entry_id, at_ns, action, fields FROM change WHERE entry_id = ? ORDER BY id"
 

@@ -286,6 +286,22 @@ MIGRATIONS: tuple[Migration, ...] = (
             BEGIN INSERT INTO outbox (kind, row_id) VALUES ('alert', NEW.id); END
         """,
     ),
+    Migration(
+        "0008 what goes out beside what was measured",
+        """
+        CREATE TABLE bulletin (
+            id     INTEGER PRIMARY KEY,
+            kind   TEXT NOT NULL,
+            number INTEGER NOT NULL,  -- of the change of the diary, or of the analysis; else 0
+            at_ns  INTEGER NOT NULL,
+            key    TEXT NOT NULL,
+            fields TEXT NOT NULL,     -- JSON object
+            UNIQUE (kind, number, at_ns, key)
+        ) STRICT;
+        CREATE TRIGGER bulletin_out AFTER INSERT ON bulletin
+            BEGIN INSERT INTO outbox (kind, row_id) VALUES ('bulletin', NEW.id); END
+        """,
+    ),
 )
 
 

@@ -33,6 +33,7 @@ from typing import ClassVar, Protocol
 from firmware_interface.errors import Fault
 from firmware_interface.samples import Gap
 from monitor.alerts.engine import Alert
+from monitor.bulletins import Bulletin, Disk, Found, FoundLag, Noted, Waiting
 from monitor.database import StoreError
 from monitor.detection.events import Context, Twitch
 from monitor.store import Archive, Condition, DeadLetter, Delivered, Health, KnownDevice, Linked, Outgoing, Record
@@ -48,7 +49,11 @@ _EXPRESS_S = 2.0
 _SAID_AFTER_S = 30.0
 """A server that is away for less is not worth a word."""
 
-Contents = Twitch | Context | Gap | Minute | Health | Linked | Condition | Alert
+Contents = Twitch | Context | Gap | Minute | Health | Linked | Condition | Alert | Bulletin
+_KINDS: dict[type[Contents], str] = {
+    Linked: "health", Condition: "health", Waiting: "health", Disk: "health",
+    Noted: "trigger", Found: "finding", FoundLag: "lag",
+}  # fmt: skip
 Keep = Callable[[int, Sequence[Record]], None]
 """Has records committed: of a device, or 0."""
 Notice = Callable[[str, str | None], None]
@@ -159,13 +164,15 @@ def time_ns(contents: Contents) -> int:
             return contents.onset_ns
         case Gap() | Minute():
             return contents.start_ns
+        case Noted():
+            return contents.occurred_ns
         case _:
             return contents.at_ns
 
 
 def kind(contents: Contents) -> str:
     """What it is called in every sink."""
-    return "health" if isinstance(contents, Linked | Condition) else type(contents).__name__.lower()
+    return _KINDS.get(type(contents), type(contents).__name__.lower())
 
 
 def _id(node: str, known: KnownDevice | None, contents: Contents) -> str:
@@ -187,6 +194,8 @@ def _rest_of_key(contents: Contents) -> tuple[str, ...]:
             return (contents.name,)
         case Alert():
             return contents.name, contents.change
+        case Noted() | Found() | FoundLag() | Waiting() | Disk():
+            return str(contents.number), contents.key
         case _:
             return ()
 

@@ -46,6 +46,7 @@ from firmware_interface.codecs import Device
 from firmware_interface.samples import Gap, GapReason, Sensor, Status, Stream, Unit
 from monitor.alerts.engine import Alert, Change
 from monitor.alerts.rules import Kind, Severity
+from monitor.bulletins import KINDS, Bulletin
 from monitor.database import (
     WAL_LIMIT,
     Connection,
@@ -143,6 +144,7 @@ Record = (
     | Learned
     | Condition
     | Alert
+    | Bulletin
     | Delivered
     | DeadLetter
 )
@@ -204,7 +206,7 @@ class Outgoing:
     """`None` for what concerns the whole computer."""
     utc_offset_s: int | None
     """Of local time where it was stored; `None` where that was not kept."""
-    record: Twitch | Context | Gap | Minute | Health | Linked | Condition | Alert
+    record: Twitch | Context | Gap | Minute | Health | Linked | Condition | Alert | Bulletin
 
 
 @dataclass(frozen=True, slots=True)
@@ -434,6 +436,8 @@ class Store:
                 execute(_ADVANCE, (record.sink, record.seq))
             case DeadLetter():
                 self._bury(record, now_ns)
+            case _:
+                execute(_INSERT_BULLETIN, _bulletin_values(record))
 
     def _bury(self, letter: DeadLetter, now_ns: int) -> None:
         added = self._connection.execute(_INSERT_DEAD_LETTER, (letter.sink, letter.seq, now_ns, letter.reason))
@@ -574,6 +578,11 @@ class Archive:
     def alerts_said(self) -> int:
         """The id of the newest thing a person said that changed an alert; 0 where nobody ever did."""
         return int(self._rows("SELECT ifnull(max(said_id), 0) FROM alert")[0][0])
+
+    def newest_number(self, kind: type[Bulletin]) -> int:
+        """The highest of its kind; 0 where there is none."""
+        rows = self._rows("SELECT ifnull(max(number), 0) FROM bulletin WHERE kind = :kind", kind=kind.__name__)
+        return int(rows[0][0])
 
     def outbox(self, after: int, limit: int) -> list[Outgoing]:
         """The entries that follow the one numbered `after`, in order; at most `limit`."""
@@ -788,6 +797,11 @@ def _condition(row: Sequence[Any]) -> Condition:
     return Condition(name, at_ns, bool(active), detail)
 
 
+def _bulletin_values(bulletin: Bulletin) -> tuple[object, ...]:
+    kind, fields = type(bulletin).__name__, _dump(asdict(bulletin))
+    return kind, bulletin.number, bulletin.at_ns, bulletin.key, fields
+
+
 def _alert(row: Sequence[Any]) -> Alert:
     values = dict(zip(_ALERT_FIELDS, row, strict=True))
     flags = {name: bool(values[name]) for name in ("raised", "announce", "acknowledged")}
@@ -885,6 +899,11 @@ _INSERT_ALERT = f"""
     INSERT INTO alert ({_ALERT_COLUMNS}) VALUES ({", ".join(f":{name}" for name in _ALERT_FIELDS)})
     ON CONFLICT (name, at_ns, change) DO NOTHING
 """  # noqa: S608  (names of fields)
+
+_INSERT_BULLETIN = """
+    INSERT INTO bulletin (kind, number, at_ns, key, fields) VALUES (?, ?, ?, ?, ?)
+    ON CONFLICT (kind, number, at_ns, key) DO NOTHING
+"""
 
 _SELECT_ALERTS = f"""
     SELECT {_ALERT_COLUMNS} FROM alert
@@ -1075,5 +1094,6 @@ _OUTGOING: Mapping[str, tuple[str, Callable[[Sequence[Any]], Any]]] = {
     "link": ("device_id, NULL, at_ns, address, firmware, rssi", lambda row: Linked(*row)),
     "condition": ("NULL, NULL, name, at_ns, active, detail", _condition),
     "alert": ("NULL, NULL, " + ", ".join(f"alert.{name}" for name in _ALERT_FIELDS), _alert),
+    "bulletin": ("NULL, NULL, bulletin.kind, fields", lambda row: KINDS[row[0]](**json.loads(row[1]))),
 }
 """What goes out -> its columns, and the record that they make."""

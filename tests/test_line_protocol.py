@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from firmware_interface.samples import Status
 from monitor.alerts.engine import Alert, Change
 from monitor.alerts.rules import Kind
+from monitor.bulletins import Disk, Found, FoundLag, Noted, Waiting
 from monitor.config import load
 from monitor.outbox import Letter
-from monitor.sinks.line_protocol import line, point
+from monitor.sinks.line_protocol import COMMON, SCHEMA, line, point
 from monitor.store import Condition, Health, Linked
 from monitor.tally import Minute
 from tests.servers import Influxd
@@ -77,6 +78,13 @@ def test_any_text_is_one_line_that_reads_back(tag, other, field, at_ns) -> None:
         assert "x" not in fields
 
 
+ALERT = Alert(
+    "rate.arm", Kind.RATE, NOW, Change.RAISED, value=3.5, why="3.5 a minute", device="left arm", site="FDI",
+    since_ns=NOW, snoozed_until_ns=NOW + S,
+)  # fmt: skip
+FOUND = Found(
+    NOW, NOW, "caffeine", "all", "linked", 1.8, 1.4, 2.3, 1.2, 2.7, 0.001, 120.0, 40, 35, 300.0, "0.5 to 3 h", "",
+)  # fmt: skip
 CONTENTS = [
     (TWITCH, "twitch", {"channel", "site", "hour"}, NOW),
     (Minute("FDI", NOW, 60.0, 58.5, 3), "minute", {"channel", "site", "hour"}, NOW),
@@ -85,7 +93,17 @@ CONTENTS = [
     (Health(1, NOW, Status(battery_percent=80, lead_off=(True, False))), "health", set(), NOW),
     (Linked(NOW, "AA", "1.0", -60), "health", set(), NOW),
     (Condition("raw", NOW, True, "full"), "health", {"condition"}, NOW),
+    (Waiting(0, NOW, "influxdb", 3, 2.5), "health", {"sink"}, NOW),
+    (Disk(0, NOW, 10**9, 10**11), "health", set(), NOW),
     (ALERT, "alert", {"alert", "kind", "change", "site"}, NOW),
+    (
+        Noted(7, NOW + S, 4, True, "caffeine", NOW, NOW + S, 80.0, "mg", "FDI"),
+        "trigger",
+        {"trigger", "site"},
+        NOW + 4,
+    ),
+    (FOUND, "finding", {"trigger", "site"}, NOW),
+    (FoundLag(NOW, NOW, "caffeine", "all", 1.0, 3.0, 1.6, 1.1, 2.2), "lag", {"trigger", "site", "from_h"}, NOW),
 ]
 
 
@@ -119,9 +137,9 @@ def test_a_real_server_reads_what_we_write(tmp_path) -> None:
     with Influxd(tmp_path) as influxd:
         urllib.request.urlopen(f"{influxd.url}/query?q=CREATE%20DATABASE%20fasciwatch", data=b"").close()
         urllib.request.urlopen(f"{influxd.url}/write?db=fasciwatch&precision=ns", data=body).close()
-        for contents, measurement, *_ in CONTENTS:
+        for contents, measurement, _, at_ns in CONTENTS:
             rows = influxd.ask(f"SELECT * FROM {measurement}")
-            assert {row["time"] for row in rows} == {NOW}
+            assert {row["time"] for row in rows} == {at_ns}
             assert {row["device"] for row in rows} == {name.replace("\\", "/")}, contents
         (twitch,) = influxd.ask("SELECT * FROM twitch")
         assert (twitch["peak"], twitch["phases"], twitch["unit"]) == (123.5, 3, "uV")
@@ -140,6 +158,11 @@ def test_the_document_names_every_measurement_tag_and_field(tmp_path) -> None:
         fields = parsed(line(letter(complete)).decode())[2]
         made.append((measurement, tags, set(fields) - {"id"}))
     assert documented == made
+    for name, shape in SCHEMA.items():
+        assert set(shape.tags) | set(COMMON.tags) == {"node", "device"}.union(
+            *(t for n, t, _ in made if n == name)
+        )
+        assert set(shape.fields) == set().union(*(fields for n, _, fields in made if n == name))
     (sample,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
     (tmp_path / "config.toml").write_text(sample)
     (server,) = load(tmp_path / "config.toml").influxdb

@@ -202,8 +202,9 @@ async def tried(sink: Influx1 | Influx2, node: str) -> None:
     try:
         await sink.write(point(_TRIAL, {"node": node}, {"value": 1}, at_ns))
         query = f"SELECT value FROM {_TRIAL} WHERE node = '{node}' AND time = {at_ns}"  # noqa: S608
-        if not await sink.read(query):
-            raise DeniedError("a point that was written cannot be read back", "Allow the token to read, too")
+        with suppress(DeniedError):  # a token that may only write is the best one
+            if not await sink.read(query):
+                raise UnreachableError("a point that was written is not there")
         await sink.forget(_TRIAL, node)
     finally:
         await sink.close()
