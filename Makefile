@@ -22,9 +22,9 @@ help: ## list the targets
 
 # make answers Ctrl-C with failure, however well its child ended. So where we have the terminal, the program gets
 # it to itself by job control, and make never hears of it; Ctrl-Z, which nobody could take back, is off.
-run: .venv/run ## an emulated wearable on a virtual radio, watched live
-	@$(foreground) || exec .venv/bin/fasciwatch demo $(ARGS); \
-	trap '' TSTP; set -m; .venv/bin/fasciwatch demo $(ARGS); exit $$?
+run: .venv/run ## an emulated wearable on a virtual radio, on a page in the browser
+	@$(foreground) || exec .venv/bin/fasciwatch demo --page $(ARGS); \
+	trap '' TSTP; set -m; .venv/bin/fasciwatch demo --page $(ARGS); exit $$?
 
 test: .venv/dev ## the tests; ARGS='-k name' chooses, ARGS='-m long' runs the long ones
 	@.venv/bin/python -m pytest $(ARGS)
@@ -43,7 +43,7 @@ lock: ## write constraints.txt anew from the ranges in pyproject.toml
 	@set -e; new=$$(mktemp -d); trap 'rm -rf "$$new"' EXIT; \
 	$(python) -m venv "$$new"; pip="$$new/bin/python -m pip --quiet"; \
 	$$pip install --upgrade pip; \
-	$$pip install '.[brainflow,demo,keyring,lsl,xdf]' --group dev; \
+	$$pip install '.[brainflow,cohort,demo,keyring,lsl,xdf]' --group dev; \
 	sed '/^[^#]/d' constraints.txt > "$$new/constraints"; \
 	$$pip freeze --all --exclude fasciwatch --exclude setuptools >> "$$new/constraints"; \
 	cp "$$new/constraints" constraints.txt
@@ -72,6 +72,6 @@ inputs := pyproject.toml constraints.txt .venv/bin/python
 	$(call install,--editable '.[demo]',.venv/run)
 
 .venv/dev: $(inputs) # holds all that run needs
-	$(call install,--editable '.[brainflow$(,)demo$(,)keyring$(,)lsl$(,)xdf]' --group dev,.venv/run .venv/dev)
+	$(call install,--editable '.[brainflow$(,)cohort$(,)demo$(,)keyring$(,)lsl$(,)xdf]' --group dev,.venv/run .venv/dev)
 
 , := ,

@@ -22,7 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from benchmarks.diary import BATEMAN, FIRST_S, TWELVE, History, Person, history
 from monitor.correlation import evidence
 from monitor.correlation.analysis import Analysis
 from monitor.correlation.bins import binned
@@ -30,6 +29,7 @@ from monitor.correlation.findings import Judged, Verdict, correlate, leaves_no_r
 from monitor.correlation.model import Counts, fit
 from monitor.correlation.triggers import Question, kinds, questions
 from monitor.score import wilson
+from monitor.simulate.lives import BATEMAN, FIRST_S, TWELVE, History, Person, history
 
 FIRST_SEED = 1_000_000
 LOOKS = (*range(14, 60, 3), 60)

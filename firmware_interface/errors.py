@@ -12,6 +12,12 @@
     ├── ExperimentError   the person's: one that must not be made; exit code 2     (monitor.correlation.experiment)
     ├── ServiceError      the person's: this system cannot be told to start us        (monitor.service)
     ├── SinkError         the person's, or nobody's: a server took not all            (monitor.outbox)
+    ├── ExportError       the person's: what cannot be exported as asked              (monitor.export.source)
+    ├── StudyError        the person's: what their study does not allow               (monitor.study)
+    ├── StorageError      the person's: a folder or bucket not to be read or written  (monitor.cohort.storage)
+    ├── ClusterError      the person's: no workers, or they are gone                  (monitor.cohort.cluster)
+    ├── ParquetError      the person's: pyarrow is missing, or a table damaged        (monitor.parquet)
+    ├── SimulationError   the person's: a cohort that cannot be written               (monitor.cli_simulate)
     └── ConfigError       the person's: a wrong key or value; names it; exit code 2   (monitor.config)
 
 Rule: every message is one line, says what happened with the value that did it, and the remedy says what

@@ -34,7 +34,22 @@ from firmware_interface.emulated.arm import Arm, ArmSettings
 from firmware_interface.emulated.wearable import Wearable, WearableSettings
 from firmware_interface.errors import Fault, RadioError
 from firmware_interface.samples import Gap, GapReason, SampleBlock, Sensor, Status, Unit
-from monitor import cli_alerts, cli_diary, cli_experiment, cli_report, cli_stack, config, lines, service
+from monitor import (
+    cli_alerts,
+    cli_cohort,
+    cli_diary,
+    cli_experiment,
+    cli_export,
+    cli_page,
+    cli_report,
+    cli_simulate,
+    cli_stack,
+    cli_study,
+    config,
+    lines,
+    service,
+    study,
+)
 from monitor.alerts.alarms import Alarms
 from monitor.backup import backed_up, restored
 from monitor.clock import HostClock
@@ -54,8 +69,9 @@ from monitor.diary import read_diary
 from monitor.diary import triggers as triggers_of
 from monitor.doctor import checks, is_alive
 from monitor.found import keep as keep_findings
+from monitor.glance import Glances
 from monitor.inbox import Inbox
-from monitor.live import Lines, Screen, View
+from monitor.live import Lines, LinesWithoutCounts, Screen, View
 from monitor.outbox import Delivery, Outbox
 from monitor.raw import Raw
 from monitor.reception import Heard, by_minute
@@ -71,7 +87,9 @@ from monitor.terminal import demo_folder as _demo_folder
 from monitor.terminal import note as _note
 from monitor.terminal import open_ended as _open_ended
 from monitor.terminal import print_table as _print_table
+from monitor.terminal import progress as _progress
 from monitor.terminal import readable as _readable
+from monitor.terminal import revealed as _revealed
 from monitor.terminal import say as _print
 from monitor.terminal import since_ns as _since_ns
 from monitor.terminal import zone as _zone
@@ -151,24 +169,31 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="Of the emulated arm and radio.")] = 1,
     loss: Annotated[float, typer.Option(min=0.0, max=0.5, help="Share of packets that the radio loses.")] = 0.01,
     duration: Duration = None,
+    page: cli_page.Wanted = None,
     json_lines: Json = False,
     config_file: ConfigFile = None,
     data: DataDir = None,
 ) -> None:
     """Watch an emulated wearable over a virtual radio."""
     settings = config.load(config_file) if config_file else config.Settings()
-    source = partial(_emulated, seed, loss)
-    _collect(source, data or _demo_folder(), settings, json_lines=json_lines, duration_s=duration)
+    source, folder = partial(_emulated, seed, loss), data or _demo_folder()
+    with cli_page.beside(folder, settings, config_file, wanted=page):
+        _collect(source, folder, settings, json_lines=json_lines, duration_s=duration)
 
 
 @app.command()
 def run(
-    config_file: ConfigFile = None, duration: Duration = None, json_lines: Json = False, data: DataDir = None
+    page: cli_page.Wanted = None,
+    config_file: ConfigFile = None,
+    duration: Duration = None,
+    json_lines: Json = False,
+    data: DataDir = None,
 ) -> None:
     """Watch wearables: the configured ones, or all in reach."""
     settings = config.load(config_file)
-    source = partial(_wearables, settings)
-    _collect(source, data or settings.data_dir, settings, json_lines=json_lines, duration_s=duration)
+    source, folder = partial(_wearables, settings), data or settings.data_dir
+    with cli_page.beside(folder, settings, config_file, wanted=page):
+        _collect(source, folder, settings, json_lines=json_lines, duration_s=duration)
 
 
 @app.command()
@@ -344,7 +369,9 @@ def _contact(status: Status) -> str:
 
 @app.command()
 def replay(
-    file: Annotated[Path, typer.Argument(help="EDF, BDF, XDF, CSV or a capture.", show_default=False)],
+    file: Annotated[
+        Path, typer.Argument(help="EDF, BDF, XDF, CSV, a capture or raw day file.", show_default=False)
+    ],
     unit: Annotated[Unit | None, typer.Option(help="Unit of the numbers, instead of what the file says.")] = None,
     sensor: Annotated[
         Sensor | None, typer.Option(help="What was measured, instead of what the file says.")
@@ -354,7 +381,9 @@ def replay(
 ) -> None:
     """Run a recording through the same detector as live data."""
     settings = config.load(config_file)
-    result = replayed(read(file, unit=unit, sensor=sensor), settings.detection)
+    recording = read(file, unit=unit, sensor=sensor)
+    with _progress(f"{file.name}, {lines.length(recording.duration_s)}", recording.duration_s) as heard:
+        result = replayed(recording, settings.detection, heard)
     for note in result.notes:
         _note(note)
     if json_lines:
@@ -448,7 +477,7 @@ def correlate(
     """Relate twitches to logged triggers, or say why not."""
     now_ns = time.time_ns()
     zone = _zone(timezone)
-    folder = _readable(config_file, data) if tallies is None or triggers is None else Path()
+    folder = _revealed(config_file, data) if tallies is None or triggers is None else Path()
     refused: list[tuple[str, Refusal]] = []
     logged: list[Trigger]
     if tallies is None:
@@ -484,7 +513,7 @@ def events(
     """List stored twitches; with --json, contexts and gaps too."""
     now_ns = time.time_ns()
     since_ns = _since_ns(since, now_ns)
-    with Archive.open(_readable(config_file, data)) as archive:
+    with Archive.open(_revealed(config_file, data)) as archive:
         names = {known.id: known.device.name for known in archive.devices()}
         twitches = archive.twitches(since_ns, now_ns, limit=limit)
         if len(twitches) == limit:
@@ -523,7 +552,7 @@ def status(
     """Say what is being watched, and what the last hours held."""
     now_ns = time.time_ns()
     since_ns = _since_ns(since, now_ns)
-    with Archive.open(_readable(config_file, data)) as archive:
+    with Archive.open(_revealed(config_file, data)) as archive:
         summary = archive.summary(since_ns, now_ns)
         gaps = archive.gaps(since_ns, now_ns)
         troubles = archive.troubles()
@@ -631,6 +660,12 @@ def service_remove() -> None:
 app.command()(cli_diary.felt)
 app.command()(cli_report.report)
 app.command()(cli_report.redflags)
+app.command()(cli_cohort.cohort)
+app.add_typer(cli_export.app, name="export", help="Write what is stored as files that others read.")
+app.add_typer(cli_simulate.app, name="simulate", help="People who do not exist, to plan a study with.")
+app.add_typer(cli_study.app, name="study", help="Take part in a study under a pseudonym.")
+app.command()(cli_page.page)
+app.command()(cli_page.labels)
 app.add_typer(cli_alerts.app, name="alerts", help="What you should know now, and your answer to it.")
 app.add_typer(cli_stack.app, name="stack", help="InfluxDB, Grafana and a broker beside it, in docker.")
 app.add_typer(cli_diary.app, name="trigger", help="Log what may have to do with twitching.")
@@ -653,6 +688,7 @@ def _collect(
     capture: Writer | None = None,
 ) -> None:
     """Collect from `source` into `folder`, and `capture`, until a signal or the end of `duration_s`."""
+    study.allow(folder, settings.detection)
     clock = HostClock()
     with _Ending() as ending:
         with _writing(folder, clock) as store, closing(Raw(folder, settings.raw.retention)) as raw:
@@ -726,7 +762,8 @@ async def _watch(
             try:
                 with (
                     service.kept_awake(wanted=settings.keep_awake) as trouble,
-                    _view(collector, ending, json_lines=json_lines) as view,
+                    Glances(store.folder, collector),
+                    _view(collector, ending, store.folder, json_lines=json_lines) as view,
                     suppress(TimeoutError),
                 ):
                     if trouble:
@@ -799,7 +836,10 @@ def _say_gap(previous_end_ns: int | None, begun_ns: int) -> None:
         _note(f"nothing was watched since {lines.local(previous_end_ns)} ({away})")
 
 
-def _view(collector: Collector, ending: _Ending, *, json_lines: bool) -> View:
+def _view(collector: Collector, ending: _Ending, folder: Path, *, json_lines: bool) -> View:
+    part = study.part_in(folder)
+    if part is not None and part.counts_hidden:
+        return LinesWithoutCounts(as_json=json_lines, gone=ending.ask)
     console = Console()
     if json_lines or not console.is_terminal or console.is_dumb_terminal:
         return Lines(as_json=json_lines, gone=ending.ask)

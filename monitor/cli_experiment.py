@@ -27,7 +27,7 @@ from monitor.correlation.triggers import kind_of
 from monitor.diary import Diary
 from monitor.report.facts import LEAST_S, day_of
 from monitor.store import Archive, Stretch
-from monitor.terminal import ConfigFile, DataDir, Json, TimeZone, note, readable, say
+from monitor.terminal import ConfigFile, DataDir, Json, TimeZone, note, revealed, say
 from monitor.terminal import zone as zone_named
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -80,7 +80,7 @@ def new(
     }
     with Diary.open(_folder(config_file, data)) as diary:
         number = diary.keep_experiment(kept, now_ns)
-    planned = _planned(number, kept)
+    planned = planned_from(number, kept)
     if json_lines:
         say(lines.as_json(_fields(planned)))
         return
@@ -124,7 +124,7 @@ def result(
         raise ExperimentError(
             f"the experiment goes on to {planned.last}", "Ask on the day after: a look before would spoil it"
         )
-    with Archive.open(readable(config_file, data)) as archive:
+    with Archive.open(revealed(config_file, data)) as archive:
         stretches = archive.stretches(BIN_NS, 0, now_ns)
         names = {known.id: known.device.name for known in archive.devices()}
     called = sites_of(stretches, names)
@@ -171,10 +171,11 @@ def _kept(folder: Path, number: int) -> Planned:
             f"there is no {named}", "Plan one: fasciwatch experiment new caffeine --without decaf"
         )
     chosen = number or max(kept)
-    return _planned(chosen, kept[chosen])
+    return planned_from(chosen, kept[chosen])
 
 
-def _planned(number: int, kept: dict[str, Any]) -> Planned:
+def planned_from(number: int, kept: dict[str, Any]) -> Planned:
+    """As the diary keeps it."""
     with_, without = kept["arms"]
     experiment = Experiment(kept["kind"], (with_, without), kept["pairs"], kept["secret"], kept["block_days"])
     return Planned(number, experiment, date.fromisoformat(kept["begins"]), kept["site"], kept["timezone"])

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-import monitor
 from firmware_interface.errors import Fault
 from monitor import config, lines
-from monitor.correlation.findings import correlate
-from monitor.correlation.stored import BIN_NS, tallies_of
-from monitor.diary import read_diary, triggers
 from monitor.found import keep
 from monitor.redflags import ADVICE, NOT_A_DEVICE
-from monitor.report.facts import gather
-from monitor.report.page import Made, page
-from monitor.store import Archive
-from monitor.terminal import ConfigFile, DataDir, Json, Since, TimeZone, note, readable, say, since_ns
+from monitor.report.written import written
+from monitor.terminal import ConfigFile, DataDir, Json, Since, TimeZone, note, revealed, say, since_ns
 from monitor.terminal import zone as zone_named
 
 _FILE = Path("fasciwatch-report.html")
@@ -42,17 +35,9 @@ def report(
     now_ns = time.time_ns()
     from_ns, zone = since_ns(since, now_ns), zone_named(timezone)
     settings = config.load(config_file)
-    folder = readable(config_file, data)
-    entries = read_diary(folder)
-    with Archive.open(folder) as archive:
-        facts = gather(archive, entries, zone, from_ns, now_ns)
-        names = {known.id: known.device.name for known in archive.devices()}
-        counted = tallies_of(archive.stretches(BIN_NS, 0, now_ns), archive.spent(BIN_NS, 0, now_ns), names)
-    findings = correlate(counted, triggers(entries, now_ns), zone, now_ns * 1e-9)
+    folder = revealed(config_file, data)
+    text, findings = written(folder, settings.detection, zone, from_ns, now_ns)
     keep(folder, findings.findings, now_ns)
-    detector = facts.session.settings if facts.session and facts.session.settings else asdict(settings.detection)
-    shown = tuple((name.replace("_", " "), f"{value}") for name, value in detector.items() if value)
-    text = page(facts, findings, Made(now_ns, monitor.__version__, shown, zone))
     try:
         file.write_text(text, encoding="utf-8")
     except OSError as error:

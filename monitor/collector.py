@@ -109,6 +109,8 @@ class ChannelView:
 class DeviceView:
     """A device, for the eye."""
 
+    id: int
+    """In the store; 0 before it was met."""
     name: str
     link: str
     """"streaming", or why not."""
@@ -460,6 +462,7 @@ class Watch:
         """The device as it is now."""
         reception = self._decoder.reception if self._decoder else None
         return DeviceView(
+            id=self._id,
             name=self._name,
             link=self._link,
             battery_percent=self._status.battery_percent,

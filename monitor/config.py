@@ -162,6 +162,24 @@ class InfluxDB(_Section):
     """Holds the token; in 1.x user:password."""
 
 
+class Page(_Section):
+    """The page in the browser."""
+
+    address: Text = "127.0.0.1"
+    """Where it listens. Another one than this computer's own asks for a token and TLS."""
+    port: Annotated[int, Field(ge=1, le=65535)] = 8480
+    """Or one of the next nine, where it is in use."""
+    names: Annotated[tuple[Text, ...], Field(strict=False)] = ()
+    """Other names by which a browser may call it."""
+    token_file: Annotated[Path, Field(strict=False), AfterValidator(_expanded)] | None = None
+    """Holds the token."""
+    certificate: Annotated[Path, Field(strict=False), AfterValidator(_expanded)] | None = None
+    """With `key`: PEM, for TLS."""
+    key: Annotated[Path, Field(strict=False), AfterValidator(_expanded)] | None = None
+    plain_http: bool = False
+    """Whether it may do without TLS on a network, because something else encrypts."""
+
+
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _PORT, _PORT_TLS = 1883, 8883
 
@@ -320,6 +338,8 @@ class Settings(_Section):
     """How much of the raw signal is kept."""
     influxdb: Annotated[tuple[InfluxDB, ...], Field(strict=False)] = ()
     """Where everything but the raw signal is sent, too."""
+    page: Page = Page()
+    """The page in the browser."""
     mqtt: MQTT | None = None
     """The broker that alerts, twitches and states are sent to."""
     notify: Notify = Notify()
@@ -409,6 +429,7 @@ def _keys(where: tuple[int | str, ...]) -> list[str]:
         "devices": Device,
         "detection": _Detection,
         "raw": Raw,
+        "page": Page,
         "influxdb": InfluxDB,
         "mqtt": MQTT,
         "notify": Notify,

@@ -42,11 +42,30 @@ FELT: Final = "felt"
 NOTHING: Final = "nothing"
 """Kind of an entry that says that on its day nothing at all happened that would have been logged."""
 
+_ALWAYS_NS = 2**63 - 1
+
 
 class DiaryError(Fault):
     """An entry that cannot be understood or found; the person's to mend."""
 
     exit_code: ClassVar[int] = 2
+
+
+class Label(StrEnum):
+    """What a person says of a twitch that was reported."""
+
+    REAL = "real"
+    ARTEFACT = "artefact"
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A twitch, by its key in the store, and what a person says of it."""
+
+    device_id: int
+    channel: str
+    onset_ns: int
+    label: Label
 
 
 class Action(StrEnum):
@@ -261,6 +280,24 @@ class Diary:
             if fields is not None:
                 self._connection.execute("INSERT INTO template VALUES (?, ?)", (name, _dump(dict(fields))))
 
+    def label(self, device_id: int, channel: str, onset_ns: int, label: Label | None, now_ns: int) -> None:
+        """Say what a twitch is; `None` takes back what was said. All that was ever said stays."""
+        values = device_id, channel, onset_ns, now_ns, label or ""
+        with explained(self._path), transaction(self._connection):
+            self._connection.execute(_INSERT_LABEL, values)
+
+    def labels(self, since_ns: int = 0, until_ns: int = _ALWAYS_NS) -> list[Labelled]:
+        """Of the twitches with their onset in the range, what was said last."""
+        with explained(self._path):
+            rows = self._connection.execute(_SELECT_LABELS, (since_ns, until_ns)).fetchall()
+        return [Labelled(device, channel, onset_ns, Label(label)) for device, channel, onset_ns, label in rows]
+
+    def changes(self) -> int:
+        """How many there ever were: another number is another diary."""
+        with explained(self._path):
+            ((count,),) = self._connection.execute("SELECT ifnull(max(id), 0) FROM change").fetchall()
+        return int(count)
+
     def experiments(self) -> list[tuple[int, int, dict[str, Any]]]:
         """(number, when it was planned, plan) of each, oldest first."""
         with explained(self._path):
@@ -436,7 +473,31 @@ STEPS: Final = (
         ) STRICT
         """,
     ),
+    Migration(
+        "0002 what a person says of single twitches",
+        """
+        CREATE TABLE label (
+            id        INTEGER PRIMARY KEY,
+            device_id INTEGER NOT NULL,  -- with the next two, the key of a twitch in main.sqlite
+            channel   TEXT NOT NULL,
+            onset_ns  INTEGER NOT NULL,
+            at_ns     INTEGER NOT NULL,
+            label     TEXT NOT NULL      -- the last one counts; empty: taken back
+        ) STRICT;
+        CREATE INDEX label_twitch ON label (onset_ns, device_id, channel, id)
+        """,
+    ),
 )
+
+_INSERT_LABEL = "INSERT INTO label (device_id, channel, onset_ns, at_ns, label) VALUES (?, ?, ?, ?, ?)"
+
+_SELECT_LABELS = """
+    SELECT device_id, channel, onset_ns, label FROM label
+    WHERE onset_ns >= ? AND onset_ns < ? AND label <> '' AND id IN (
+        SELECT max(id) FROM label GROUP BY onset_ns, device_id, channel
+    )
+    ORDER BY onset_ns, device_id, channel
+"""
 
 _INSERT_CHANGE = """
     INSERT INTO change (entry_id, act, at_ns, action, fields, key, undoes) VALUES (?, ?, ?, ?, ?, ?, ?)

@@ -136,6 +136,15 @@ class Lines:
                     return
 
 
+class LinesWithoutCounts(Lines):
+    """The same for those who are not to know what is counted: how all is heard, and no twitch."""
+
+    def tell(self, device: str, what: Told) -> None:
+        """Have it written, unless it is a twitch."""
+        if not isinstance(what, Twitch):
+            super().tell(device, what)
+
+
 class Screen:
     """The live view in a terminal.
 

@@ -421,11 +421,56 @@ class Window(NamedTuple):
     """Blocks, and files, that could not be read."""
 
 
-class RawArchive:
-    """A reader of the raw signal, also while it is written. Each call opens and closes what it reads."""
+class Holding(NamedTuple):
+    """That some of a stream was kept."""
 
-    def __init__(self, folder: Path) -> None:
+    device_id: int
+    stream: Stream
+    start_ns: int
+    """Of its first sample."""
+    end_ns: int
+    is_float: bool
+    """Whether the device gave other than integers."""
+
+
+class RawArchive:
+    """A reader of the raw signal, also while it is written. Each call opens and closes what it reads.
+
+    Args:
+        folder: the data folder.
+        day: the file of one day, wherever it is, instead.
+    """
+
+    def __init__(self, folder: Path, day: Path | None = None) -> None:
         self._folder = folder / FOLDER
+        self._day = day
+
+    def holdings(self) -> list[Holding]:
+        """What was kept: a row for each stream of each device, in the order of their beginning."""
+        held: dict[tuple[int, str], tuple[int, int, int]] = {}
+        for path in self.days():
+            with explained(path), closing(connect_to_read(path)) as connection:
+                rows = connection.execute(_SELECT_HOLDINGS).fetchall() if _is_begun(connection) else []
+            for device, stream, start_ns, end_ns, kind in rows:
+                first, last, widest = held.get((device, stream), (start_ns, end_ns, kind))
+                held[device, stream] = min(first, start_ns), max(last, end_ns), max(widest, kind)
+        found = [
+            Holding(device, _load(stream), first, last, widest == 2)
+            for (device, stream), (first, last, widest) in held.items()
+        ]
+        return sorted(found, key=lambda row: (row.start_ns, row.device_id, row.stream.name))
+
+    def following(self, device_id: int, since_ns: int) -> int | None:
+        """When the first block of a device at `since_ns` or later begins."""
+        for path in self.days():
+            if self._day is None and path.name[:10] < _date(since_ns):
+                continue
+            with explained(path), closing(connect_to_read(path)) as connection:
+                if _is_begun(connection):
+                    ((start_ns,),) = connection.execute(_SELECT_FOLLOWING, (device_id, since_ns)).fetchall()
+                    if start_ns is not None:
+                        return int(start_ns)
+        return None
 
     def window(self, device_id: int, stream: str, since_ns: int, until_ns: int) -> Window:
         """The blocks of a stream of which any part is in the range, `since_ns` inclusive to `until_ns` exclusive.
@@ -453,7 +498,7 @@ class RawArchive:
 
     def days(self) -> list[Path]:
         """The files, oldest first."""
-        return day_files(self._folder)
+        return [self._day] if self._day else day_files(self._folder)
 
     def size_bytes(self) -> int:
         """Of all days."""
@@ -536,6 +581,16 @@ _INSERT = """
 
 _DELETE_OLDEST = """
     DELETE FROM block WHERE rowid IN (SELECT rowid FROM block WHERE start_ns < ? ORDER BY start_ns LIMIT 1000)
+"""
+
+_SELECT_HOLDINGS = """
+    SELECT device, stream, min(start_ns), max(end_ns), max(type) FROM block JOIN stream ON stream.id = stream_id
+    GROUP BY stream_id
+"""
+
+_SELECT_FOLLOWING = """
+    SELECT min(start_ns) FROM stream CROSS JOIN block ON block.stream_id = stream.id
+    WHERE device = ? AND start_ns >= ?
 """
 
 _SELECT_WINDOW = """

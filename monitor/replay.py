@@ -6,6 +6,7 @@ Rule: what `replay` says depends on the samples and the settings alone.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from firmware_interface.samples import Gap, Stream
@@ -42,77 +43,112 @@ class Replay:
     """What was not analysed, one line each."""
 
 
-def replay(recording: Recording, settings: DetectorSettings) -> Replay:
-    """Detect twitches in `recording`.
+class Listener:
+    """A recording on its way through the detectors.
+
+    What it has learned has no end to its memory (noise, mains, hearts, motor units), so no overlap, however long,
+    would let a detector begin in the middle and say the same. Hence it can be pickled between two pieces: who goes
+    on with the copy hears what the original would have said, bit for bit.
+
+    Args:
+        streams: of the recording.
+        settings: of all detectors.
+    """
+
+    def __init__(self, streams: Sequence[Stream], settings: DetectorSettings) -> None:
+        self.streams = tuple(streams)
+        made = {s.name: detector_for(s, settings) for s in streams}
+        self._detectors: dict[str, TwitchDetector] = {name: d for name, d in made.items() if d is not None}
+        self._vetoes = Vetoes(streams, math.inf)
+        self._hearts = {
+            s.name: heart for s in streams if self._vetoes.listen_to(s) and (heart := heart_listener(s, settings))
+        }
+        self.analysed = tuple(s for s in streams if s.name in self._detectors)
+        """Those in which twitches are looked for."""
+
+    def feed(self, piece: Piece) -> list[Event]:
+        """Take the next piece; return what has been decided of its stream."""
+        stream = piece.stream
+        if stream.name in self._detectors:
+            if isinstance(piece, Gap):
+                duration_s = (piece.end_ns - piece.start_ns) * 1e-9
+                return [Context(State.GAP, label, piece.start_ns, duration_s) for label in stream.channels]
+            events = self._vetoes.hear(stream, self._detectors[stream.name].feed(piece))
+            veto = self._vetoes.over(stream)
+            return veto.feed(events) if veto else events
+        if stream.name in self._hearts and not isinstance(piece, Gap):
+            self._vetoes.hear(stream, self._hearts[stream.name].feed(piece))
+        return []
+
+    def finish(self) -> Iterator[tuple[Stream, list[Event]]]:
+        """The recording has ended: what is pending, stream by stream."""
+        for stream in sorted(self.streams, key=turn):
+            if stream.name in self._hearts:
+                self._vetoes.hear(stream, self._hearts[stream.name].finish())
+            if stream.name in self._detectors:
+                events = self._vetoes.hear(stream, self._detectors[stream.name].finish())
+                veto = self._vetoes.over(stream)
+                yield stream, veto.finish(events) if veto else events
+
+
+def listener(recording: Recording, settings: DetectorSettings) -> Listener:
+    """What listens to `recording`.
 
     Raises:
-        RecordingError: none of its channels can be analysed, or the file was changed meanwhile.
+        RecordingError: none of its channels can be analysed.
     """
-    detectors = {s.name: detector_for(s, settings) for s in recording.streams}
-    vetoes = Vetoes(recording.streams, math.inf)
-    tracks = {s.name: _Track(s, d, vetoes) for s in recording.streams if (d := detectors[s.name])}
-    hearts = {
-        s.name: listener
-        for s in recording.streams
-        if vetoes.listen_to(s) and (listener := heart_listener(s, settings))
-    }
-    notes = [
-        f"{', '.join(s.channels)}: {s.sensor} at {s.rate_hz:g} Hz, not analysed"
-        for s in recording.streams
-        if s.name not in tracks
-    ]
-    if not tracks:
+    made = Listener(recording.streams, settings)
+    if not made.analysed:
         raise RecordingError(
             f"{recording.path.name} has no EMG or acceleration that can be analysed",
             f"It takes EMG of {EMG_RATE_MIN_HZ:g} Hz or acceleration of {ACC_RATE_MIN_HZ:g} Hz at least; "
             "say --sensor emg where the file's labels mislead",
         )
+    return made
+
+
+def replay(
+    recording: Recording, settings: DetectorSettings, heard: Callable[[float], None] = lambda _: None
+) -> Replay:
+    """Detect twitches in `recording`.
+
+    Args:
+        recording: one that was opened.
+        settings: of the detector.
+        heard: told now and then up to which second of it.
+
+    Raises:
+        RecordingError: none of its channels can be analysed, or the file was changed meanwhile.
+    """
+    ears = listener(recording, settings)
+    tracks = {s.name: _Track(s) for s in ears.analysed}
+    notes = [
+        f"{', '.join(s.channels)}: {s.sensor} at {s.rate_hz:g} Hz, not analysed"
+        for s in recording.streams
+        if s.name not in tracks
+    ]
     for piece in recording.blocks():
-        track, heart = tracks.get(piece.stream.name), hearts.get(piece.stream.name)
-        if track is not None:
-            track.feed(piece)
-        elif heart is not None and not isinstance(piece, Gap):
-            vetoes.hear(piece.stream, heart.feed(piece))
-    for stream in sorted(recording.streams, key=turn):
-        if stream.name in hearts:
-            vetoes.hear(stream, hearts[stream.name].finish())
-        if stream.name in tracks:
-            tracks[stream.name].finish()
-    events = [event for track in tracks.values() for event in track.events]
+        events = ears.feed(piece)
+        if piece.stream.name in tracks:
+            tracks[piece.stream.name].note(events)
+        heard(piece.end_ns * 1e-9)
+    for stream, events in ears.finish():
+        tracks[stream.name].note(events)
+    said = [event for track in tracks.values() for event in track.events]
     summaries = [summary for track in tracks.values() for summary in track.summaries()]
-    return Replay(_joined(events), summaries, [*recording.notes, *notes])
+    return Replay(_joined(said), summaries, [*recording.notes, *notes])
 
 
 class _Track:
-    def __init__(self, stream: Stream, detector: TwitchDetector, vetoes: Vetoes) -> None:
+    """What one stream yielded."""
+
+    def __init__(self, stream: Stream) -> None:
         self._stream = stream
-        self._detector = detector
         self._recorded_s = 0.0
         self._analysable_s = [0.0] * len(stream.channels)
-        self._vetoes, self._veto = vetoes, vetoes.over(stream)
         self.events: list[Twitch | Context] = []
 
-    def feed(self, piece: Piece) -> None:
-        if isinstance(piece, Gap):
-            duration_s = (piece.end_ns - piece.start_ns) * 1e-9
-            labels = self._stream.channels
-            self.events += [Context(State.GAP, label, piece.start_ns, duration_s) for label in labels]
-        else:
-            events = self._vetoes.hear(self._stream, self._detector.feed(piece))
-            self._note(self._veto.feed(events) if self._veto else events)
-
-    def finish(self) -> None:
-        events = self._vetoes.hear(self._stream, self._detector.finish())
-        self._note(self._veto.finish(events) if self._veto else events)
-
-    def summaries(self) -> list[ChannelSummary]:
-        found = [event.channel for event in self.events if isinstance(event, Twitch)]
-        return [
-            ChannelSummary(label, self._recorded_s, analysable_s, found.count(label))
-            for label, analysable_s in zip(self._stream.channels, self._analysable_s, strict=True)
-        ]
-
-    def _note(self, events: list[Event]) -> None:
+    def note(self, events: list[Event]) -> None:
         for event in events:
             if isinstance(event, Analysed):
                 self._recorded_s += event.observed_s
@@ -120,6 +156,13 @@ class _Track:
                 self._analysable_s = [total + more for total, more in pairs]
             else:
                 self.events.append(event)
+
+    def summaries(self) -> list[ChannelSummary]:
+        found = [event.channel for event in self.events if isinstance(event, Twitch)]
+        return [
+            ChannelSummary(label, self._recorded_s, analysable_s, found.count(label))
+            for label, analysable_s in zip(self._stream.channels, self._analysable_s, strict=True)
+        ]
 
 
 def _joined(events: list[Twitch | Context]) -> list[Twitch | Context]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import tzinfo
 from pathlib import Path
@@ -17,10 +17,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from firmware_interface.errors import Fault
-from monitor import config
+from monitor import config, study
 from monitor.diary import DIARY
 from monitor.live import READER_LEFT, hang_up
 from monitor.store import DATABASE
@@ -47,6 +48,11 @@ def readable(config_file: Path | None, data: Path | None) -> Path:
         note(f"nothing was recorded yet in {folder}; this is the demo's data")
         return demo
     return folder
+
+
+def revealed(config_file: Path | None, data: Path | None) -> Path:
+    """The same, unless its person is not to know what was counted."""
+    return study.reveal(readable(config_file, data))
 
 
 def demo_folder() -> Path:
@@ -105,3 +111,13 @@ def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     written = io.StringIO()  # rich has ideas of its own about a closed pipe
     Console(file=written, force_terminal=terminal, width=None if terminal else _WIDE).print(table)
     say("\n".join(line.rstrip() for line in written.getvalue().splitlines()))
+
+
+@contextmanager
+def progress(what: str, total: float) -> Iterator[Callable[[float], None]]:
+    """A bar with an estimate on standard error, where that is a terminal; it is told how far things have come."""
+    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=total or None)
+        yield lambda done: bar.update(task, completed=min(done, total))

@@ -156,7 +156,7 @@ def test_settings_are_frozen():
             "zzz = 1",
             [
                 "unknown key zzz",
-                "data_dir, node, keep_awake, devices, descriptions, raw, influxdb, mqtt, notify, alerts, "
+                "data_dir, node, keep_awake, devices, descriptions, raw, influxdb, page, mqtt, notify, alerts, "
                 "detection",
             ],
         ),

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.diary import FIRST_S, Person, history
 from firmware_interface.codecs import Device
 from firmware_interface.samples import Sensor, Stream, Unit
 from monitor import cli
 from monitor.diary import Diary, Entry
+from monitor.simulate.lives import FIRST_S, Person, history
 from monitor.store import Store
 from monitor.tally import Minute
 

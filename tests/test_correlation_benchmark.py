@@ -3,8 +3,8 @@
 import pytest
 
 from benchmarks import correlation
-from benchmarks.diary import FIRST_S, Person, history
 from monitor.correlation.findings import Verdict
+from monitor.simulate.lives import FIRST_S, Person, history
 
 
 def figures(row, people):

@@ -9,12 +9,12 @@ from datetime import UTC
 import numpy as np
 import pytest
 
-from benchmarks.diary import FIRST_S, History, Person, history
 from monitor.correlation.analysis import Amount, Analysis, Checks, Estimate, Evidence
 from monitor.correlation.bins import Tallies, binned
 from monitor.correlation.catalogue import DRUG_NOTE, EMERGENCY
 from monitor.correlation.findings import Judged, Verdict, correlate, finding, verdict
 from monitor.correlation.triggers import Reactive, Trigger, questions
+from monitor.simulate.lives import FIRST_S, History, Person, history
 
 DAY = 86400.0
 NOW = FIRST_S + 100 * DAY

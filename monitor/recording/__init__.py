@@ -2,7 +2,7 @@
 
     channels.py    what a file says of a channel -> streams        RecordingError
     contents.py    samples and their times -> blocks and gaps      Recording
-    edf.py, csv.py, xdf.py, capture.py                             one format each
+    edf.py, csv.py, xdf.py, capture.py, days.py                    one format each
 
 Rules of this package:
 
@@ -20,7 +20,7 @@ from pathlib import Path
 
 from firmware_interface.capture import SUFFIX
 from firmware_interface.samples import Sensor, Unit
-from monitor.recording import capture, csv, edf, xdf
+from monitor.recording import capture, csv, days, edf, xdf
 from monitor.recording.channels import RecordingError, Wanted
 from monitor.recording.contents import Piece, Recording
 
@@ -32,14 +32,16 @@ _READERS: dict[str, Callable[[Path, Wanted], Recording]] = {
     ".csv": csv.read,
     ".xdf": xdf.read,
     SUFFIX: capture.read,
+    ".sqlite": days.read,
 }
 
 
 def read(path: Path, *, unit: Unit | None = None, sensor: Sensor | None = None) -> Recording:
-    """Open the recording at `path`. Samples are read from EDF and BDF as they are needed, else at once.
+    """Open the recording at `path`. Samples are read as they are needed, of CSV and XDF at once.
 
     Args:
-        path: a file whose name ends in .edf, .bdf, .csv, .xdf or .fasciwatch.
+        path: a file whose name ends in .edf, .bdf, .csv, .xdf or .fasciwatch; a day file of the raw signal, or a
+            data folder with such.
         unit: what the numbers of the file are, instead of what it says. A channel that the file gives in a
             unit of another quantity keeps its own: g does not become microvolts.
         sensor: what the file's channels measure, instead of what it says; not of channels in g or m/s^2.
@@ -47,14 +49,14 @@ def read(path: Path, *, unit: Unit | None = None, sensor: Sensor | None = None) 
     Raises:
         RecordingError: the file cannot be read as a recording.
     """
-    reader = _READERS.get(path.suffix.lower())
+    reader = days.read if days.holds_days(path) else _READERS.get(path.suffix.lower())
     if reader is None:
         raise RecordingError(
             f"{path.name}: a name ending in {path.suffix!r} tells no known format",
             f"Give a file ending in {', '.join(_READERS)}",
         )
     try:
-        if not path.is_file():
+        if not path.exists():
             raise RecordingError(f"{path}: no such file", "Check the path")
         if path.stat().st_size == 0:
             raise RecordingError(f"{path.name}: the file is empty", "Export or copy the recording again")

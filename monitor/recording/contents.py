@@ -13,7 +13,7 @@ import heapq
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import pairwise
+from itertools import chain, islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +45,19 @@ class Recording:
     """What was left out or doubtful, one line each, for the person."""
     pieces: Callable[[float], Iterator[Piece]] = field(repr=False, compare=False)
     """How `blocks` gets at the samples."""
+    windows: Callable[[float, int], Iterator[list[Piece]]] | None = field(default=None, repr=False, compare=False)
+    """How `batches` does, of a format that can begin anywhere."""
+
+    def batches(self, seconds: float = 10.0, skip: int = 0) -> Iterator[list[Piece]]:
+        """What `blocks` gives, in the same order, a few at a time: where one may stop and go on later.
+
+        Args:
+            seconds: as for `blocks`.
+            skip: how many to leave out at the beginning; in EDF and BDF they are not read.
+        """
+        if self.windows is not None:
+            return self.windows(seconds, skip)
+        return islice(([piece] for piece in self.pieces(seconds)), skip, None)
 
     def blocks(self, seconds: float = 10.0) -> Iterator[Piece]:
         """All samples and gaps of all streams in the order of their start, from the beginning at each call.
@@ -55,7 +68,7 @@ class Recording:
         Raises:
             RecordingError: the file was changed since it was opened.
         """
-        return self.pieces(seconds)
+        return chain.from_iterable(self.batches(seconds))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,6 +8,8 @@ Rules of this module:
 * The header is checked against the file's size here, before edfio reads it.
 * edfio reads EDF+D as if it were continuous. Here each record's own onset is read, and time between records
   is a gap.
+* A channel VALID, as we export it, says with 1 which samples of the channels before it were received, back to the
+  VALID before that. The rest is a gap. Our scale stands in the transducer field, whole: the header rounds it.
 """
 
 from __future__ import annotations
@@ -20,10 +22,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
 from edfio import Bdf, BdfSignal, Edf, EdfSignal, read_bdf, read_edf
+from numpy.typing import NDArray
 
 from firmware_interface.samples import Gap, GapReason, SampleBlock, Timebase
 from monitor.recording.channels import Claim, Group, RecordingError, Wanted, decoded, group, one_line, shown
@@ -34,6 +39,11 @@ _FIXED = 256
 _REPAIR = "Export the recording again, or repair its header with EDFbrowser"
 _ONSET = re.compile(rb"([+-]\d{1,12}(?:\.\d{1,12})?)[\x14\x15]")
 """The time-keeping annotation that begins each record of EDF+: "+567.25" and a separator."""
+_VALID = re.compile(r"VALID(?: \d+)?")
+_SCALE = re.compile(r"\bscale (\d+(?:\.\d+)?(?:e[+-]?\d+)?)")
+_ROUNDED = 1e-3
+"""By which the header may differ from the scale that it rounds."""
+_ANNOTATIONS = (b"EDF Annotations", b"BDF Annotations")
 _HUGE = 1e30
 """No physical limit is larger, and products with it stay finite."""
 
@@ -85,8 +95,11 @@ def read(path: Path, wanted: Wanted) -> Recording:
         layout = _layout(path, file)
         runs = list(_runs(layout, file))
         first = _load(layout, file, 0, 1)
-    claims, doubts = _claims(first.signals)
+    kept, valid = _validity(first.signals)
+    claims, doubts = _claims([first.signals[i] for i in kept], valid)
     groups, omissions = group(path.name, claims, wanted)
+    sources = [_Source(g, tuple(kept[i] for i in g.positions), valid[g.positions[0]]) for g in groups]
+    windows = partial(_windows, layout, runs, sources)
     last = runs[-1]
     return Recording(
         path=path,
@@ -94,7 +107,8 @@ def read(path: Path, wanted: Wanted) -> Recording:
         duration_s=last.start_ns / 1e9 + (last.stop - last.first) * layout.record_s,
         start=_start(first),
         notes=(*_shortfall(layout), *doubts, *omissions),
-        pieces=partial(_pieces, layout, runs, groups),
+        pieces=lambda seconds: chain.from_iterable(windows(seconds, 0)),
+        windows=windows,
     )
 
 
@@ -190,17 +204,44 @@ def _start(first: Edf | Bdf) -> datetime | None:
             return None
 
 
-def _claims(signals: Sequence[EdfSignal | BdfSignal]) -> tuple[list[Claim], list[str]]:
+def _validity(signals: Sequence[EdfSignal | BdfSignal]) -> tuple[list[int], list[int]]:
+    """Where the channels are among the signals, and where the VALID of each is; -1 for those without one."""
+    kept: list[int] = []
+    valid: list[int] = []
+    for i, signal in enumerate(signals):
+        if _VALID.fullmatch(_text(signal.label)) and _is_flag(signal):
+            covered = [n for n, v in enumerate(valid) if v == -1 and _alike(signals[kept[n]], signal)]
+            for n in covered:
+                valid[n] = i
+        else:
+            kept.append(i)
+            valid.append(-1)
+    return kept, valid
+
+
+def _is_flag(signal: EdfSignal | BdfSignal) -> bool:
+    try:
+        return tuple(signal.digital_range) == (0, 1)
+    except ValueError:
+        return False
+
+
+def _alike(signal: EdfSignal | BdfSignal, other: EdfSignal | BdfSignal) -> bool:
+    return signal.samples_per_data_record == other.samples_per_data_record
+
+
+def _claims(signals: Sequence[EdfSignal | BdfSignal], valid: Sequence[int]) -> tuple[list[Claim], list[str]]:
     claims, doubts = [], []
-    for signal in signals:
+    for signal, clock in zip(signals, valid, strict=True):
         label, hint = _text(signal.label), _text(signal.transducer_type)
         calibration = _calibration(signal)
         if calibration is None:
             doubts.append(f"channel {label!r}: its header gives no usable physical range, so it is read as counts")
-            claims.append(Claim(label, "", signal.sampling_frequency, hint))
+            claims.append(Claim(label, "", signal.sampling_frequency, hint, clock=clock))
         else:
             dimension = _text(signal.physical_dimension)
-            claims.append(Claim(label, dimension, signal.sampling_frequency, hint, *calibration))
+            exact = _unrounded(calibration, hint)
+            claims.append(Claim(label, dimension, signal.sampling_frequency, hint, *exact, clock=clock))
     return claims, doubts
 
 
@@ -220,6 +261,13 @@ def _calibration(signal: EdfSignal | BdfSignal) -> tuple[float, float] | None:
     gain = (high - low) / (top - bottom)
     offset = high / gain - top if gain else math.inf
     return (gain, offset) if abs(offset) < _HUGE else None
+
+
+def _unrounded(calibration: tuple[float, float], hint: str) -> tuple[float, float]:
+    """Our own scale, where the file names it and the header says the same, rounded."""
+    match = _SCALE.search(hint)
+    scale = float(match[1]) if match else 0.0
+    return (scale, 0.0) if scale and math.isclose(scale, calibration[0], rel_tol=_ROUNDED) else calibration
 
 
 def _runs(layout: _Layout, file: BinaryIO) -> Iterator[_Run]:
@@ -261,27 +309,55 @@ def _onsets(layout: _Layout, file: BinaryIO) -> Iterator[int]:
 
 def _timekeeping(layout: _Layout) -> tuple[int, int]:
     """Place and size in bytes, within a record, of the first annotation signal."""
-    for i in range(len(layout.sizes)):
-        label = layout.header[_FIXED + 16 * i : _FIXED + 16 * (i + 1)].rstrip()
-        if label in (b"EDF Annotations", b"BDF Annotations"):
+    for i, label in enumerate(_labels(layout)):
+        if label in _ANNOTATIONS:
             return sum(layout.sizes[:i]) * layout.width, layout.sizes[i] * layout.width
     raise RecordingError(f"{layout.path.name}: has interruptions but does not say when", _REPAIR)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Source:
+    """Where the samples of a stream are among the signals of its file."""
+
+    group: Group
+    positions: tuple[int, ...]
+    valid: int
+    """That of its VALID; -1 without one."""
 
 
 class _Cursor:
     """How far the reading of one stream has come."""
 
-    def __init__(self, origin: Group) -> None:
-        self._group = origin
-        self._base = Timebase(0, 0, 1e9 / origin.stream.rate_hz)
+    def __init__(self, source: _Source) -> None:
+        self._source = source
+        self._stream = source.group.stream
+        self._base = Timebase(0, 0, 1e9 / self._stream.rate_hz)
         self._next = 0
 
-    def block(self, window: Edf | Bdf) -> SampleBlock:
-        """The stream's samples in the next records."""
-        counts = self._group.counts([window.signals[i].digital for i in self._group.positions])
-        block = SampleBlock(self._group.stream, self._next, self._base, counts)
-        self._next += block.length
-        return block
+    def take(self, window: Edf | Bdf) -> Iterator[Piece]:
+        """The stream's samples in the next records, and what was not received of them."""
+        numbers = [window.signals[i].digital for i in self._source.positions]
+        first = self._next
+        self._next += len(numbers[0])
+        for start, stop, received in self._runs(window, len(numbers[0])):
+            if received:
+                counts = self._source.group.counts([each[start:stop] for each in numbers])
+                yield SampleBlock(self._stream, first + start, self._base, counts)
+            else:
+                ends_ns = self._base.at(first + start), self._base.at(first + stop)
+                yield Gap(self._stream, *ends_ns, stop - start, GapReason.LOST)
+
+    def _runs(self, window: Edf | Bdf, length: int) -> list[tuple[int, int, bool]]:
+        """(start, stop, received) of the stretches of a window."""
+        if self._source.valid < 0:
+            return [(0, length, True)]
+        valid: NDArray[np.bool_] = window.signals[self._source.valid].digital > 0
+        edges = [0, *(np.flatnonzero(np.diff(valid)) + 1).tolist(), length]
+        return [(start, stop, bool(valid[start])) for start, stop in pairwise(edges)]
+
+    def pass_over(self, samples: int) -> None:
+        """Go on behind so many samples, unread."""
+        self._next += samples
 
     def resume(self, at_ns: int) -> Gap:
         """The time until the run that begins at `at_ns`. Nothing was lost on the way: nobody recorded."""
@@ -289,24 +365,39 @@ class _Cursor:
         missing = round((at_ns - start_ns) / self._base.period_ns)
         self._next += missing
         self._base = Timebase(self._next, at_ns, self._base.period_ns)
-        return Gap(self._group.stream, start_ns, at_ns, missing, GapReason.STOPPED, exact=False)
+        return Gap(self._stream, start_ns, at_ns, missing, GapReason.STOPPED, exact=False)
 
 
-def _pieces(layout: _Layout, runs: Sequence[_Run], groups: Sequence[Group], seconds: float) -> Iterator[Piece]:
+def _windows(
+    layout: _Layout, runs: Sequence[_Run], sources: Sequence[_Source], seconds: float, skip: int
+) -> Iterator[list[Piece]]:
+    """The pieces of some records at a time, the first `skip` times left out."""
     records = max(1, int(seconds / layout.record_s))
-    cursors = [_Cursor(g) for g in groups]
+    cursors = [_Cursor(source) for source in sources]
+    sizes = [layout.sizes[_placed(layout)[source.positions[0]]] for source in sources]
     try:
         with layout.path.open("rb") as file:
             for run in runs:
-                if run.first:
-                    yield from [cursor.resume(run.start_ns) for cursor in cursors]
+                gaps: list[Piece] = [cursor.resume(run.start_ns) for cursor in cursors] if run.first else []
                 for first in range(run.first, run.stop, records):
-                    window = _load(layout, file, first, min(records, run.stop - first))
-                    yield from [cursor.block(window) for cursor in cursors]
+                    count = min(records, run.stop - first)
+                    if skip:
+                        skip -= 1
+                        for cursor, size in zip(cursors, sizes, strict=True):
+                            cursor.pass_over(count * size)
+                    else:
+                        window = _load(layout, file, first, count)
+                        yield [*gaps, *(piece for cursor in cursors for piece in cursor.take(window))]
+                    gaps = []
     except OSError as error:
         raise RecordingError(
             f"{layout.path}: {error.strerror or error}", "Leave it in place until it is read"
         ) from error
+
+
+def _placed(layout: _Layout) -> list[int]:
+    """Where each ordinary signal is among all: annotations are not counted by edfio."""
+    return [i for i, label in enumerate(_labels(layout)) if label not in _ANNOTATIONS]
 
 
 def read_annotations(path: Path, seconds: float = 60.0) -> list[tuple[str, float, float]]:
@@ -334,5 +425,8 @@ def read_annotations(path: Path, seconds: float = 60.0) -> list[tuple[str, float
 
 
 def _has_annotations(layout: _Layout) -> bool:
-    labels = (layout.header[_FIXED + 16 * i : _FIXED + 16 * (i + 1)].rstrip() for i in range(len(layout.sizes)))
-    return any(label in (b"EDF Annotations", b"BDF Annotations") for label in labels)
+    return any(label in _ANNOTATIONS for label in _labels(layout))
+
+
+def _labels(layout: _Layout) -> list[bytes]:
+    return [layout.header[_FIXED + 16 * i : _FIXED + 16 * (i + 1)].rstrip() for i in range(len(layout.sizes))]

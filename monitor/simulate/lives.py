@@ -135,7 +135,7 @@ def _wear(days: int, rng: np.random.Generator) -> Vector:
 def _diary(kinds: tuple[str, ...], days: int, rng: np.random.Generator) -> dict[str, Vector]:
     """True times of each kind, seconds since 1970."""
     made: dict[str, Vector] = {}
-    day_s = FIRST_S + np.arange(days) * 86400.0
+    day_s: Vector = np.asarray(FIRST_S + np.arange(days) * 86400.0, np.float64)
     for kind in kinds:
         if kind == "caffeine":
             cups = [(8.0, 0.75, 0.9), (11.0, 1.0, 0.6), (15.0, 1.0, 0.6)]

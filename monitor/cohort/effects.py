@@ -1,0 +1,128 @@
+"""What one person's tables say: how much each site twitched, and how it responded to each trigger.
+
+Rule: the first of two stages is the same regression that a person's own report is made by, all triggers
+jointly, at their default kernels. Only what it estimates goes on to the second; a person about whom it says
+nothing is left out.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import tzinfo
+
+from firmware_interface.errors import Fault
+from monitor import parquet
+from monitor.cohort.members import Subject
+from monitor.cohort.rates import Person
+from monitor.cohort.storage import Place
+from monitor.correlation.analysis import Analysis
+from monitor.correlation.bins import BIN_S, Tallies, binned
+from monitor.correlation.files import read_triggers
+from monitor.correlation.findings import NUMBERS_FROM_DAYS, NUMBERS_FROM_EPISODES
+from monitor.correlation.stored import BIN_NS, tallies_of
+from monitor.correlation.triggers import Trigger, checked, kinds, questions
+from monitor.diary import read_diary, triggers
+from monitor.store import Archive, Stretch
+from monitor.tables import MINUTES
+
+LEAST_ERROR = 1e-4
+_COLUMNS = ("source", "channel", "start_ns", "observed_s", "analysable_s", "twitches")
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """One person's response to a trigger."""
+
+    subject: str
+    group: str
+    trigger: str
+    log_rate_ratio: float
+    standard_error: float
+
+
+@dataclass(frozen=True, slots=True)
+class Yield:
+    """One person's part in the answer of all."""
+
+    people: tuple[Person, ...]
+    """One for each site."""
+    effects: tuple[Effect, ...]
+    message: str = ""
+    """Why there is less than there could be."""
+
+
+def summarise(subject: Subject, place: Place, out: Place, zone: tzinfo | None) -> Yield:
+    """What there is of a person in the tables."""
+    stretches, names = _stretches(subject, out)
+    totals: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+    for each in stretches:
+        totals[each.channel][0] += each.twitches
+        totals[each.channel][1] += each.analysable_s / 3600
+    people = tuple(Person(subject.name, subject.group, site, *total) for site, total in sorted(totals.items()))
+    try:
+        logged = [trigger for found in _logs(subject, place) for trigger in found]
+        tallies = tallies_of(stretches, [], names)
+        effects = tuple(effects_of(subject.name, subject.group, tallies, logged, zone)) if logged else ()
+    except Fault as fault:
+        return Yield(people, (), str(fault))
+    return Yield(people, effects)
+
+
+def _stretches(subject: Subject, out: Place) -> tuple[list[Stretch], dict[int, str]]:
+    """The minutes of a person, in quarters of an hour. Recordings that name no device are all of one."""
+    totals: dict[tuple[int, str, int], list[float]] = {}
+    devices: dict[str, int] = {"": 0}
+    for stored in out.files(f"{MINUTES.name}/subject={subject.name}"):
+        with out.here((stored.name,), stored.name) as path, path.open("rb") as file:
+            columns = parquet.read(file, _COLUMNS)
+        for source, channel, start_ns, *amounts in zip(*(columns[name] for name in _COLUMNS), strict=True):
+            device = devices.setdefault(source if "#" in source else "", len(devices))
+            total = totals.setdefault((device, channel, start_ns - start_ns % BIN_NS), [0.0, 0.0, 0.0])
+            for n, amount in enumerate(amounts):
+                total[n] += amount
+    rows = [
+        Stretch(device, channel, start_ns, min(observed_s, BIN_S), min(analysable_s, BIN_S), int(twitches))
+        for (device, channel, start_ns), (observed_s, analysable_s, twitches) in totals.items()
+    ]
+    ordered = sorted(rows, key=lambda row: (row.start_ns, row.device_id, row.channel))
+    return ordered, {number: name for name, number in devices.items()}
+
+
+def _logs(subject: Subject, place: Place) -> Iterator[list[Trigger]]:
+    for name in subject.triggers:
+        with place.here((name,), name) as path:
+            yield read_triggers(path)[0]
+    for store in subject.stores:
+        with place.here(store.files, store.name) as path:
+            with closing(Archive.open(path)) as archive:
+                ends = [session.last_ns for session in archive.sessions()]
+            yield triggers(read_diary(path), max(ends, default=0))
+
+
+def effects_of(
+    subject: str, group: str, tallies: Tallies, logged: Sequence[Trigger], zone: tzinfo | None
+) -> Iterator[Effect]:
+    """A person's response to each trigger of hours about which there is enough to estimate anything."""
+    if not len(tallies):
+        return
+    until_s = float((tallies.start_s + tallies.duration_s).max())
+    kept, _ = checked(logged, until_s)
+    bins = binned(tallies, zone)
+    if not len(bins):
+        return
+    end_s = float(bins.clock.edges_s[-1])
+    asked = [question for kind in kinds(kept) for question in questions(kept, kind, end_s)]
+    fast = [question for question in asked if question.entry.testable and not question.slow]
+    analysis = Analysis(bins, fast)
+    if not len(analysis.bins):
+        return
+    for question in fast:
+        amount = analysis.amount(question)
+        if amount.days < NUMBERS_FROM_DAYS or amount.episodes < NUMBERS_FROM_EPISODES:
+            continue
+        found = analysis.estimate(question) if analysis.collision(question) is None else None
+        if found is not None and found.standard_error > LEAST_ERROR:
+            yield Effect(subject, group, question.trigger, found.log_rate_ratio, found.standard_error)

@@ -1,0 +1,50 @@
+"""People who do not exist: the same for the same seed, with the truth beside them."""
+
+import json
+import math
+
+import pytest
+
+from monitor.recording import read
+from monitor.score import read_truth
+from monitor.simulate.cohort import Design, people_of, planned
+from monitor.store import Archive
+from tests.test_cli import home, say  # noqa: F401
+
+
+def test_a_cohort_is_written_with_its_truth(home, capfd, tmp_path):  # noqa: F811
+    """Stores, recordings, groups, and who responds how."""
+    code, _, _ = say(
+        capfd, "simulate", "cohort", tmp_path / "c", "--people", "2", "--days", "2", "--signal-min", "0.2"
+    )
+    assert code == 0
+    truth = json.loads((tmp_path / "c" / "truth.json").read_text())
+    assert [each["group"] for each in truth["people"]] == ["control", "patient"]
+    for place in ("stores", "recordings"):
+        assert (tmp_path / "c" / place / "participants.tsv").read_text().count("\n") == 3
+    (edf,) = (tmp_path / "c" / "recordings" / "sub-P01").glob("*.edf")
+    assert read(edf).duration_s == pytest.approx(12)
+    assert read_truth(edf.with_suffix(".truth.csv")) is not None
+    with Archive.open(tmp_path / "c" / "stores" / "sub-P02") as archive:
+        assert len(archive.minutes(0, 2**62)) > 100
+    code, _, err = say(capfd, "simulate", "cohort", tmp_path / "c")
+    assert (code, "is not empty" in err) == (1, True)
+
+
+def test_the_same_seed_is_the_same_people():
+    one, two, other = (people_of(Design(people=3, days=3), seed) for seed in (1, 1, 2))
+    assert [p.life.tallies.twitches.tolist() for p in one] == [p.life.tallies.twitches.tolist() for p in two]
+    assert [p.rate_ratio for p in one] != [p.rate_ratio for p in other]
+
+
+def test_power_grows_with_people_and_effect(home, capfd):  # noqa: F811
+    """Nothing to find is found as often as chance allows; the command says the same."""
+    few, many = (planned(Design(people=n, days=8, rate_ratio=1.2), 1) for n in (8, 80))
+    none = planned(Design(people=40, days=8, rate_ratio=1.0), 1)
+    assert few.power < many.power
+    assert few.standard_error == pytest.approx(many.standard_error * math.sqrt(10), rel=1e-6)
+    assert none.power == pytest.approx(0.05, abs=1e-6)
+    assert few.detectable > many.detectable > 1
+    code, out, _ = say(capfd, "simulate", "power", "--people", "8", "--days", "8", "--rate-ratio", "1.2", "--json")
+    assert code == 0
+    assert json.loads(out)["power"] == few.power
