@@ -3,7 +3,8 @@
     .venv/bin/python -m benchmarks.dashboards              # a month and a year: time of each query; needs influxd
     .venv/bin/python -m benchmarks.dashboards --days 35    # a month only
 
-The data takes the real way: store, outbox, sink; `correlate` of the last day is what was found.
+The data takes the real way: store, outbox, sink; `correlate` of the last day is what was found. The best of three
+counts: what else the computer does is not the query's doing.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -203,17 +205,21 @@ def _measured(folder: Path, days: int) -> None:
     since_ns, until_ns = made(folder / "data", days)
     with Influxd(folder / "influxd") as influxd:
         took_s = delivered(folder / "data", influxd.url)
-        print(f"{days} days, delivered in {took_s:.0f} s")
+        print(f"{days} days, delivered in {took_s:.0f} s", flush=True)
         slowest = 0.0
         for asked in every_query():
             query = in_full(asked, since_ns, until_ns)
-            begun = time.monotonic()
-            series = answers(influxd.url, query)
-            took_s = time.monotonic() - begun
+            took_s, series = min((_timed(influxd.url, query) for _ in range(3)), key=itemgetter(0))
             slowest = max(slowest, took_s)
             rows = sum(len(each["values"]) for each in series)  # type: ignore[arg-type]
             print(f"{took_s * 1e3:7.0f} ms {rows:7d} rows {len(series):3d} series  {asked.board}: {asked.what}")
         print(f"slowest {slowest * 1e3:.0f} ms; at most {LIMIT_S[days] * 1e3:.0f} ms is wanted")
+
+
+def _timed(url: str, query: str) -> tuple[float, list[dict[str, object]]]:
+    begun = time.monotonic()
+    series = answers(url, query)
+    return time.monotonic() - begun, series
 
 
 if __name__ == "__main__":

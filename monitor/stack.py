@@ -84,14 +84,14 @@ password_file = {_toml(folder / "secrets/mqtt_fasciwatch")}
 
 def docker_trouble() -> str | None:
     """Why `docker compose up` would not work here, and what to do; `None` where it would."""
-    if hasattr(os, "getuid") and os.getuid() == 0:
-        return "the services would run as you, who are root, which they refuse: init as the user who watches"
     if shutil.which("docker") is None:
         return "docker is not here: install Docker or Podman with its docker command, then come back"
     if _fails("docker", "compose", "version"):
         return "docker has no compose: install the package docker-compose-plugin, or docker-compose-v2"
     if _fails("docker", "info"):
         return "docker does not answer: start it, or join the group docker (`sudo usermod -aG docker $USER`)"
+    if hasattr(os, "getuid") and os.getuid() == 0:
+        return "the services would run as you, who are root, which they refuse: init as the user who watches"
     return None
 
 
