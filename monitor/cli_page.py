@@ -21,7 +21,8 @@ from monitor import config
 from monitor.credentials import credential
 from monitor.labelled import labelled_lines
 from monitor.page.place import free_port, is_loopback, url
-from monitor.terminal import ConfigFile, DataDir, note, readable, say
+from monitor.study import part_in
+from monitor.terminal import ConfigFile, DataDir, note, revealed, say
 
 if TYPE_CHECKING:
     from monitor.page.server import Reach
@@ -48,7 +49,7 @@ def page(
 ) -> None:
     """Show it all in a browser: signal, diary, history, answers."""
     settings = config.load(config_file)
-    folder = readable(config_file, data)
+    folder = revealed(config_file, data)
     os.environ.setdefault("NICEGUI_STORAGE_PATH", str(folder / "page"))  # for what we never have it keep
     from monitor.page.server import serve  # noqa: PLC0415
 
@@ -58,7 +59,7 @@ def page(
 
 def labels(config_file: ConfigFile = None, data: DataDir = None) -> None:
     """Write labelled twitches as JSON lines, for benchmarks."""
-    for line in labelled_lines(readable(config_file, data)):
+    for line in labelled_lines(revealed(config_file, data)):
         say(line.rstrip("\n"))
 
 
@@ -72,9 +73,10 @@ def beside(
         folder: the data folder.
         settings: the configuration.
         config_file: where it came from.
-        wanted: `None`: where there is a terminal.
+        wanted: `None`: where there is a terminal. Never where a study hides what is counted.
     """
-    if not (sys.stdout.isatty() if wanted is None else wanted):
+    study = part_in(folder)
+    if not (sys.stdout.isatty() if wanted is None else wanted) or (study and study.counts_hidden):
         yield
         return
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
