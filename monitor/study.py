@@ -69,7 +69,7 @@ def part_in(folder: Path) -> Study | None:
     path = folder / FILE
     try:
         text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise StudyError(f"{path}: cannot be read", "Mend its permissions, or ask who runs the study") from error

@@ -517,7 +517,7 @@ def test_the_live_view_is_drawn_and_a_closed_terminal_ends_it(demos):
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", "".join(demo.out))
     for word in ("biceps", "triceps", "FCR", "FDI", "twitches", "battery 100 %", "loss ", "rest", "a minute"):
         assert word in text
-    drawn = [line for line in text.replace("\r", "\n").splitlines() if line]
+    drawn = [line for line in text.replace("\r", "\n").splitlines() if line[:1] in tuple("╭│╰")]
     assert max(map(len, drawn)) == 80
     assert "…" not in text
     with Archive.open(demo.folder) as archive:

@@ -243,7 +243,7 @@ def reach(window, label):
     raise AssertionError(f"{label} cannot be reached with Tab")
 
 
-@pytest.mark.parametrize("colours", ["light", "dark"])
+@pytest.mark.parametrize("colours", ["light", pytest.param("dark", marks=pytest.mark.long)])
 def test_axe_finds_nothing_serious_and_a_phone_shows_all(browser, month, colours):
     """Every screen, at the width of a small phone: no serious finding, no scrolling sideways, nothing hostile."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()

@@ -61,7 +61,9 @@ def test_other_settings_are_not_recorded_with(home, capfd, tmp_path):  # noqa: F
     assert not (data / "main.sqlite").exists()
 
 
-@pytest.mark.parametrize("command", [["status"], ["events"], ["correlate"], ["report", "r.html"], ["page"], ["labels"]])
+@pytest.mark.parametrize(
+    "command", [["status"], ["events"], ["correlate"], ["report", "r.html"], ["page"], ["labels"]]
+)
 def test_hidden_counts_are_hidden(home, capfd, person, tmp_path, command, monkeypatch):  # noqa: F811
     """By every command that would say them; `link` says how well all is heard."""
     monkeypatch.chdir(tmp_path)

@@ -230,7 +230,7 @@ def _result(archive: Archive, planned: Planned) -> str:
 
 def _new(reader: Reader, place: ui.element) -> None:
     with ui.element("details"):
-        markup("<summary>Plan a new one, from tomorrow on</summary>").props("tag=summary")
+        ui.html("Plan a new one, from tomorrow on", sanitize=False, tag="summary")
         kind = ui.radio({each: entry(each).name for each in sorted(LOW_RISK)}, value="caffeine").props("inline")
         with ui.element("div").classes("form"):
             with_ = ui.input("On days with it", value="as usual").props("outlined dense")

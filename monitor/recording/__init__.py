@@ -56,7 +56,7 @@ def read(path: Path, *, unit: Unit | None = None, sensor: Sensor | None = None) 
             f"Give a file ending in {', '.join(_READERS)}",
         )
     try:
-        if not path.exists():
+        if not path.is_file() and reader is not days.read:
             raise RecordingError(f"{path}: no such file", "Check the path")
         if path.stat().st_size == 0:
             raise RecordingError(f"{path.name}: the file is empty", "Export or copy the recording again")

@@ -45,6 +45,8 @@ _PILOT: Final = 40
 """People whose errors stand for those of all."""
 _WANTED: Final = 0.8
 """Power at which a rate ratio counts as detectable."""
+_SURE: Final = 12.0
+"""Standard errors beyond the critical value; further out SciPy's distribution has no answer."""
 _NULL_KINDS: Final = ("caffeine", "tea")
 
 
@@ -149,6 +151,8 @@ def power_of(errors: NDArray[np.float64], between: float, people: float, effect:
     degrees = max(people - 1, 1.0)
     t = float(stdtrit(degrees, 0.975))
     away = abs(effect) / _mean_error(errors, between, people)
+    if away > t + _SURE:
+        return 1.0
     return float(1 - nctdtr(degrees, away, t) + nctdtr(degrees, away, -t))
 
 
