@@ -535,7 +535,7 @@ def events(
             lines.local(twitch.onset_ns),
             names[device],
             twitch.channel,
-            f"{twitch.peak_to_peak:.3g} {twitch.unit}",
+            f"{lines.three_digits(twitch.peak_to_peak)} {twitch.unit}",
             f"{twitch.duration_s * 1e3:.0f}",
             f"{twitch.snr:.0f}",
             f"{twitch.confidence:.2f}",
@@ -575,7 +575,7 @@ def backup(
     data: DataDir = None,
 ) -> None:
     """Copy the data folder, consistently, also while it is written."""
-    folder = _readable(config_file, data)
+    folder = data or config.load(config_file).data_dir  # never the demo's in its place: it would come back as real
     for name in backed_up(folder, destination):
         _note(f"copied {name}")
     _note(f"{destination} holds all of {folder}; `fasciwatch restore {destination}` brings it back")

@@ -97,7 +97,13 @@ def try_out(config_file: ConfigFile = None, data: DataDir = None, json_lines: Js
         note(f"{name} has not got it; see `fasciwatch sinks` and `fasciwatch alerts list`")
     if waiting:
         raise typer.Exit(1)
-    note("a test alert was raised, and every configured server took it; it ends by itself in a minute")
+    with Archive.open(folder) as archive:
+        sent = (
+            "every configured server took it"
+            if archive.sinks()
+            else "it shows here only, for no server is configured"
+        )
+    note(f"a test alert was raised, and {sent}; it ends by itself in a minute")
 
 
 def _say(

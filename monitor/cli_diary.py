@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from monitor import config, lines
+from monitor import lines
 from monitor.correlation.catalogue import CATALOGUE, Form
 from monitor.correlation.files import read_rows
 from monitor.correlation.triggers import Precision, Reactive, Refusal
@@ -369,7 +369,7 @@ def _print_answer(verb: str, answer: Answer) -> None:
 
 def _folder(config_file: Path | None, data: Path | None) -> Path:
     """Where to log: as told, or as configured; never the demo's."""
-    return data or config.load(config_file).data_dir
+    return readable(config_file, data)
 
 
 def _refuse_template(diary: Diary, name: str, fields: Mapping[str, str]) -> None:

@@ -200,11 +200,16 @@ def plain_entry(said: Entry) -> str:
     return f"{said.kind}{amount}{site}, {when}{end}{because}" + (f": {said.note}" if said.note else "")
 
 
+def three_digits(value: float) -> str:
+    """At least as many, and no power of ten: "0.0123", "46.4", "1061"."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
 def plain(event: Twitch | Context | Gap) -> str:
     """One event for a person, without its time."""
     match event:
         case Twitch():
-            size = f"{event.peak_to_peak:.3g} {event.unit}"
+            size = f"{three_digits(event.peak_to_peak)} {event.unit}"
             shape = f"{size} peak to peak, {event.duration_s * 1e3:.0f} ms, SNR {event.snr:.0f}"
             return f"twitch on {event.channel}: {shape}"
         case Context():

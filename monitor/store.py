@@ -35,7 +35,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any, Final, Self
@@ -301,9 +301,10 @@ class Store:
     Used by one thread at a time, not always the same: SQLite's own check of the thread is off.
     """
 
-    def __init__(self, connection: Connection, path: Path, resources: ExitStack) -> None:
+    def __init__(self, connection: Connection, path: Path, lock: int, resources: ExitStack) -> None:
         self._connection = connection
         self._path = path
+        self._lock = lock
         self._resources = resources
         self._session: int | None = None
         self._checkpoint_ns = 0
@@ -318,11 +319,11 @@ class Store:
         path = folder / DATABASE
         with explained(path), ExitStack() as resources:
             _create(folder)
-            resources.enter_context(_locked(folder))
+            lock = resources.enter_context(_locked(folder))
             connection = resources.enter_context(closing(connect(path)))
             _refuse_newer(path, connection)
             migrate(connection)
-            return cls(connection, path, resources.pop_all())
+            return cls(connection, path, lock, resources.pop_all())
 
     def begin(self, *, now_ns: int, version: str, settings: Mapping[str, object]) -> Opening:
         """Start a session; one that has no end, because it was killed, ended at its last commit. The conditions
@@ -378,6 +379,7 @@ class Store:
             entries: in any order. Of two Status of a device in one call the later stays.
             now_ns: the session's last sign of life, and the time of a Status.
         """
+        self._refuse_removed()
         with self._transaction():
             for device_id, record in entries:
                 self._keep(device_id, record, now_ns)
@@ -406,6 +408,15 @@ class Store:
                 self._connection.execute(_CLOSE_MINUTES, (now_ns,))
                 self._connection.execute(end, (now_ns, self._session))
             checkpoint(self._connection)
+
+    def _refuse_removed(self) -> None:
+        """A file that was deleted takes what is written to it, and keeps nothing."""
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(self._lock), (self.folder / LOCK).stat()):
+                return
+        raise StoreError(
+            f"{self.folder} was removed or replaced: nothing more can be stored in it", "Stop, and start again"
+        )
 
     def _keep(self, device_id: int, record: Record, now_ns: int) -> None:
         execute = self._connection.execute
@@ -648,7 +659,7 @@ def _create(folder: Path) -> None:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _locked(folder: Path) -> Iterator[int]:
     """Keep other writers out. The file stays: if it were removed, two could each lock one of that name."""
     descriptor = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR, 0o600)
     try:
@@ -658,7 +669,7 @@ def _locked(folder: Path) -> Iterator[None]:
             raise StoreError(f"{folder} is in use by process {holder}", remedy)
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode("ascii"))
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
 

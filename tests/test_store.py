@@ -895,3 +895,15 @@ def test_a_condition_lasts_until_it_is_over_or_the_session_is(tmp_path: Path) ->
         assert archive.troubles() == []
         assert archive.conditions(*EVER)[-1] == Condition("wal", NOW + 10, active=False, detail="full")
     store.close(NOW)
+
+
+def test_a_folder_that_is_removed_is_said_at_the_next_commit(tmp_path):
+    """Also one that another writer has begun anew: two in one folder would be one too many."""
+    with opened(tmp_path / "data") as (store, device):
+        store.write([(device, TWITCH)], 1)
+        (tmp_path / "data" / LOCK).unlink()
+        with pytest.raises(StoreError, match="was removed or replaced"):
+            store.write([(device, TWITCH)], 2)
+        (tmp_path / "data" / LOCK).touch()
+        with pytest.raises(StoreError, match="was removed or replaced"):
+            store.write([(device, TWITCH)], 3)

@@ -54,13 +54,19 @@ async def build(reader: Reader) -> None:
         said = markup("", "said").props('role="status" aria-live="polite"')
         seen = await reader.write(_look)
 
+        def bring_into_view() -> None:
+            """On a phone it may be far above what was tapped."""
+            ui.run_javascript(f"getHtmlElement({said.id}).scrollIntoView({{block: 'nearest'}})")
+
         async def act(verb: str, fields: Mapping[str, str]) -> bool:
             try:
                 answer = await reader.write(lambda diary: log(diary, verb, fields, time.time_ns(), None))
             except Fault as fault:
-                said.content = frame.warning("Not logged", fault)
+                said.content = frame.warning("Not done" if verb == "undo" else "Not logged", fault)
+                bring_into_view()
                 return False
             said.content = _told(verb, answer)
+            bring_into_view()
             await renew()
             return True
 

@@ -50,6 +50,8 @@ def read(path: Path, *, unit: Unit | None = None, sensor: Sensor | None = None) 
         RecordingError: the file cannot be read as a recording.
     """
     reader = days.read if days.holds_days(path) else _READERS.get(path.suffix.lower())
+    if reader is None and path.is_dir():
+        raise RecordingError(f"{path}: a folder without raw signal", "Give a file, or a data folder of fasciwatch")
     if reader is None:
         raise RecordingError(
             f"{path.name}: a name ending in {path.suffix!r} tells no known format",
