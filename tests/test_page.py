@@ -173,7 +173,7 @@ def test_it_comes_back_after_the_server(browser, live):
     """Killed and started again on its port: the open window goes on by itself."""
     with browser.new_context(base_url=live.url) as context:
         window = context.new_page()
-        window.set_default_timeout(LONG_MS)
+        window.set_default_timeout(4 * LONG_MS)
         window.goto("/")
         window.wait_for_function("document.querySelector('fw-signals').frames > 5")
         window.evaluate("window.before = true")
