@@ -26,9 +26,9 @@ run: .venv/run ## an emulated wearable on a virtual radio, on a page in the brow
 	@$(foreground) || exec .venv/bin/fasciwatch demo --page $(ARGS); \
 	trap '' TSTP; set -m; .venv/bin/fasciwatch demo --page $(ARGS); exit $$?
 
-# All at once, two at a time: most wait for a radio, a server or a browser. What is chosen runs alone.
+# All at once, as many at a time as there are cores: most wait for a radio, a server or a browser. What is chosen runs alone.
 test: .venv/dev ## the tests; ARGS='-k name' chooses, ARGS='-m long' runs the long ones
-	@.venv/bin/python -m pytest $(or $(ARGS),-n 2 --dist loadfile)
+	@.venv/bin/python -m pytest $(or $(ARGS),-n auto --dist loadfile)
 
 test-bluez: .venv/dev ## the collector against real BlueZ, in an emulated computer: Debian, minutes
 	@tests/bluez/run

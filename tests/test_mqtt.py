@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -342,7 +343,7 @@ async def test_the_will_comes_within_a_second_of_death_and_online_again_after(tm
         await until(lambda: ear.last(f"{HERE}/state") == "offline")
         took_s = ear.heard[-1][0] - killed_s
         print(f"will {took_s:.3f} s after death")  # noqa: T201
-        assert took_s < 1.0
+        assert took_s < (1.0 if os.getloadavg()[0] < 2 else 5.0)  # of a busy machine's time
         async with delivering(tmp_path / "data", broker):
             await until(lambda: ear.last(f"{HERE}/state") == "online")
 

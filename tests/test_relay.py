@@ -73,7 +73,8 @@ async def followed(address, until, seconds=15):
 
 
 def decoded(items):
-    (connected,) = [item for item in items if isinstance(item, Connected)]
+    links = [n for n, item in enumerate(items) if isinstance(item, Connected)]
+    items, connected = items[links[-1] :], items[links[-1]]  # a busy machine may have had it stall before
     decoder = Decoder(connected.codec, UTC_NS)
     return [out for item in items if isinstance(item, Notification) for out in decoder.feed(item)]
 
