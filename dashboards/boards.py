@@ -52,6 +52,7 @@ _LAST: Final[Json] = {
     "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
     "textMode": "value_and_name",
 }
+_NONE: Final[Json] = {}
 _TABLE: Final[Json] = {"cellHeight": "sm", "showHeader": True}
 _ROW_OF_EACH: Final[tuple[Json, ...]] = ({"id": "merge", "options": {}},)
 _BY_HOURS: Final[Json] = {"id": "sortBy", "options": {"fields": {}, "sort": [{"field": "Hours after"}]}}
@@ -71,6 +72,64 @@ def _shown(field: Tag | Field, text: str, unit: str | None = None, **rest: Any) 
 
 def _series(tag: Tag) -> str:
     return f"$tag_{tag}"
+
+
+def _each(
+    select: str,
+    measurement: Measurement,
+    tag: Tag,
+    fill: str,
+    *,
+    of: str = "",
+    variables: tuple[Tag, ...] = VARIABLES,
+    where: str = "",
+) -> Query:
+    """Over time, a series for each value of a tag."""
+    return Query(
+        select, measurement, of, variables, where, every=INTERVAL, by=(tag,), fill=fill, alias=_series(tag)
+    )
+
+
+def _course(
+    title: str,
+    about: str,
+    unit: str,
+    empty: str,
+    query: Query,
+    size: tuple[int, int],
+    *,
+    drawn: Json = _LINE,
+    limits: Json = _FROM_0,
+    columns: Mapping[str, Mapping[str, Any]] = _NONE,
+    interval: str = "5m",
+) -> Panel:
+    """Values over time."""
+    return Panel(
+        "timeseries",
+        title,
+        about,
+        unit,
+        empty,
+        (query,),
+        *size,
+        _LEGEND,
+        drawn,
+        limits,
+        columns,
+        interval=interval,
+    )
+
+
+def _table(title: str, about: str, empty: str, query: Query, size: tuple[int, int], **rest: Any) -> Panel:  # noqa: ANN401
+    """A row a point."""
+    return Panel("table", title, about, "short", empty, (query,), *size, _TABLE, **rest)
+
+
+def _figure(
+    title: str, about: str, unit: str, empty: str, query: Query, *, options: Json = _LAST, defaults: Json = _NONE
+) -> Panel:
+    """One number."""
+    return Panel("stat", title, about, unit, empty, (query,), 6, 4, options, defaults=defaults)
 
 
 def _variables() -> tuple[Variable, ...]:
@@ -102,76 +161,46 @@ OVERVIEW = Board(
     annotations=(_TRIGGERS, _FELT),
     rows=(
         (
-            Panel(
-                "stat",
+            _figure(
                 "Twitches",
                 "All twitches of the chosen time.",
                 "short",
                 _NOT_WATCHED,
-                (Query(total(_M, Field.TWITCHES), _M, table=True),),
-                6,
-                4,
-                _LAST,
+                Query(total(_M, Field.TWITCHES), _M, table=True),
             ),
-            Panel(
-                "stat",
+            _figure(
                 "Rate",
                 "Twitches per analysable minute over the chosen time.",
                 _PER_MINUTE,
                 _NOT_WATCHED,
-                (Query(RATE, _M, where=OBSERVED, table=True),),
-                6,
-                4,
-                _LAST,
+                Query(RATE, _M, where=OBSERVED, table=True),
                 defaults={"decimals": 2},
             ),
-            Panel(
-                "stat",
+            _figure(
                 "Analysable",
                 "Time in which twitches could be told from all else.",
                 "s",
                 _NOT_WATCHED,
-                (Query(total(_M, Field.ANALYSABLE_S), _M, table=True),),
-                6,
-                4,
-                _LAST,
+                Query(total(_M, Field.ANALYSABLE_S), _M, table=True),
             ),
-            Panel(
-                "stat",
+            _figure(
                 "Last minute",
                 "When the newest minute that arrived began. It is sent 75 s after that.",
                 "dateTimeFromNow",
                 "Nothing ever arrived",
-                (Query(f"last({name(_M, Field.OBSERVED_S)})", _M, table=True),),
-                6,
-                4,
-                _LAST | {"reduceOptions": {"calcs": ["lastNotNull"], "fields": "/^Time$/", "values": False}},
+                Query(f"last({name(_M, Field.OBSERVED_S)})", _M, table=True),
+                options=_LAST
+                | {"reduceOptions": {"calcs": ["lastNotNull"], "fields": "/^Time$/", "values": False}},
             ),
         ),
         (
-            Panel(
-                "timeseries",
+            _course(
                 "Rate by site",
                 "Twitches per analysable minute. Where nothing could be analysed, the line ends.",
                 _PER_MINUTE,
                 _NOT_WATCHED,
-                (
-                    Query(
-                        RATE,
-                        _M,
-                        where=OBSERVED,
-                        every=INTERVAL,
-                        by=(Tag.SITE,),
-                        fill="null",
-                        alias=_series(Tag.SITE),
-                    ),
-                ),
-                24,
-                9,
-                _LEGEND,
-                _LINE,
-                _FROM_0,
-                interval="5m",
+                _each(RATE, _M, Tag.SITE, "null", where=OBSERVED),
+                (24, 9),
             ),
         ),
         (
@@ -201,35 +230,29 @@ OVERVIEW = Board(
             ),
         ),
         (
-            Panel(
-                "table",
+            _table(
                 "Last twitches",
                 "The newest of the chosen time.",
-                "short",
                 "No twitch in this time",
-                (
-                    Query(
-                        listed(
-                            _W,
-                            (
-                                Tag.DEVICE,
-                                Tag.SITE,
-                                Field.PEAK_TO_PEAK,
-                                Field.UNIT,
-                                Field.DURATION_S,
-                                Field.SNR,
-                                Field.CONFIDENCE,
-                                Field.MOTOR_UNIT,
-                            ),
-                        ),
+                Query(
+                    listed(
                         _W,
-                        newest=50,
-                        table=True,
+                        (
+                            Tag.DEVICE,
+                            Tag.SITE,
+                            Field.PEAK_TO_PEAK,
+                            Field.UNIT,
+                            Field.DURATION_S,
+                            Field.SNR,
+                            Field.CONFIDENCE,
+                            Field.MOTOR_UNIT,
+                        ),
                     ),
+                    _W,
+                    newest=50,
+                    table=True,
                 ),
-                24,
-                10,
-                _TABLE,
+                (24, 10),
                 columns=dict(
                     (
                         _shown(Tag.DEVICE, "Device"),
@@ -256,212 +279,98 @@ SIGNAL = Board(
     annotations=(_TRIGGERS,),
     rows=(
         (
-            Panel(
-                "timeseries",
+            _course(
                 "Analysable share",
                 "Of the time that was observed, by site: the rest was voluntary, an artefact, or without contact.",
                 "percent",
                 _NOT_WATCHED,
-                (
-                    Query(
-                        ANALYSABLE_SHARE, _M, every=INTERVAL, by=(Tag.SITE,), fill="null", alias=_series(Tag.SITE)
-                    ),
-                ),
-                12,
-                8,
-                _LEGEND,
-                _LINE,
-                _PERCENT,
-                interval="5m",
+                _each(ANALYSABLE_SHARE, _M, Tag.SITE, "null"),
+                (12, 8),
+                limits=_PERCENT,
             ),
-            Panel(
-                "timeseries",
+            _course(
                 "Loss",
                 "Share of the time that is missing, by device, whatever the reason.",
                 "percent",
                 "Nothing is missing",
-                (
-                    Query(
-                        lost_percent(), _G, every=INTERVAL, by=(Tag.DEVICE,), fill="0", alias=_series(Tag.DEVICE)
-                    ),
-                ),
-                12,
-                8,
-                _LEGEND,
-                _LINE,
-                _PERCENT,
-                interval="5m",
+                _each(lost_percent(), _G, Tag.DEVICE, "0"),
+                (12, 8),
+                limits=_PERCENT,
             ),
         ),
         (
-            Panel(
-                "timeseries",
+            _course(
                 "Gaps by reason",
                 "Time that is missing. A gap stands where it began.",
                 "s",
                 "Nothing is missing",
-                (
-                    Query(
-                        total(_G, Field.DURATION_S),
-                        _G,
-                        every=INTERVAL,
-                        by=(Tag.REASON,),
-                        fill="0",
-                        alias=_series(Tag.REASON),
-                    ),
-                ),
-                12,
-                8,
-                _LEGEND,
-                _BARS,
-                _FROM_0,
+                _each(total(_G, Field.DURATION_S), _G, Tag.REASON, "0"),
+                (12, 8),
+                drawn=_BARS,
                 interval="30m",
             ),
-            Panel(
-                "timeseries",
+            _course(
                 "Noise floor",
                 "Standard deviation of the noise around twitches, median, in the unit of "
                 "the channel. Nothing is known of it where no twitch was.",
                 "none",
                 "No twitch in this time",
-                (
-                    Query(
-                        'median("noise")',
-                        _W,
-                        NOISE,
-                        every=INTERVAL,
-                        by=(Tag.SITE,),
-                        fill="none",
-                        alias=_series(Tag.SITE),
-                    ),
-                ),
-                12,
-                8,
-                _LEGEND,
-                _LINE | {"spanNulls": True},
-                _FROM_0,
+                _each('median("noise")', _W, Tag.SITE, "none", of=NOISE),
+                (12, 8),
+                drawn=_LINE | {"spanNulls": True},
                 interval="1h",
             ),
         ),
         (
-            Panel(
-                "timeseries",
+            _course(
                 "Battery",
                 "As each device said last.",
                 "percent",
                 "No device told of its battery",
-                (
-                    Query(
-                        f"last({name(_H, Field.BATTERY_PERCENT)})",
-                        _H,
-                        variables=_HERE,
-                        every=INTERVAL,
-                        by=(Tag.DEVICE,),
-                        fill="none",
-                        alias=_series(Tag.DEVICE),
-                    ),
-                ),
-                8,
-                7,
-                _LEGEND,
-                _LINE | {"spanNulls": True},
-                _PERCENT,
-                interval="5m",
+                _each(f"last({name(_H, Field.BATTERY_PERCENT)})", _H, Tag.DEVICE, "none", variables=_HERE),
+                (8, 7),
+                drawn=_LINE | {"spanNulls": True},
+                limits=_PERCENT,
             ),
-            Panel(
-                "timeseries",
+            _course(
                 "Electrodes without contact",
                 "As many as a device said, at worst.",
                 "none",
                 "No device told of its electrodes",
-                (
-                    Query(
-                        f"max({name(_H, Field.NO_CONTACT)})",
-                        _H,
-                        variables=_HERE,
-                        every=INTERVAL,
-                        by=(Tag.DEVICE,),
-                        fill="none",
-                        alias=_series(Tag.DEVICE),
-                    ),
-                ),
-                8,
-                7,
-                _LEGEND,
-                _LINE | {"lineInterpolation": "stepAfter"},
-                _FROM_0,
-                interval="5m",
+                _each(f"max({name(_H, Field.NO_CONTACT)})", _H, Tag.DEVICE, "none", variables=_HERE),
+                (8, 7),
+                drawn=_LINE | {"lineInterpolation": "stepAfter"},
             ),
-            Panel(
-                "timeseries",
+            _course(
                 "Connections",
                 "How often each device was connected to; one is as it should be.",
                 "none",
                 "No device was connected to",
-                (
-                    Query(
-                        f"count({name(_H, Field.RSSI_DBM)})",
-                        _H,
-                        variables=_HERE,
-                        every=INTERVAL,
-                        by=(Tag.DEVICE,),
-                        fill="0",
-                        alias=_series(Tag.DEVICE),
-                    ),
-                ),
-                8,
-                7,
-                _LEGEND,
-                _BARS,
-                _FROM_0,
+                _each(f"count({name(_H, Field.RSSI_DBM)})", _H, Tag.DEVICE, "0", variables=_HERE),
+                (8, 7),
+                drawn=_BARS,
                 interval="30m",
             ),
         ),
         (
-            Panel(
-                "timeseries",
+            _course(
                 "Signal strength",
                 "Of the radio, when a device was found.",
                 "dBm",
                 "No device was connected to",
-                (
-                    Query(
-                        f"mean({name(_H, Field.RSSI_DBM)})",
-                        _H,
-                        variables=_HERE,
-                        every=INTERVAL,
-                        by=(Tag.DEVICE,),
-                        fill="none",
-                        alias=_series(Tag.DEVICE),
-                    ),
-                ),
-                12,
-                7,
-                _LEGEND,
-                _LINE | {"drawStyle": "points", "pointSize": 6},
-                interval="5m",
+                _each(f"mean({name(_H, Field.RSSI_DBM)})", _H, Tag.DEVICE, "none", variables=_HERE),
+                (12, 7),
+                drawn=_LINE | {"drawStyle": "points", "pointSize": 6},
+                limits=_NONE,
             ),
-            Panel(
-                "timeseries",
+            _course(
                 "What the time was",
                 "Time that was not analysable, by what it was instead.",
                 "s",
                 "All of it was analysable, or nothing was observed",
-                (
-                    Query(
-                        total(Measurement.CONTEXT, Field.DURATION_S),
-                        Measurement.CONTEXT,
-                        every=INTERVAL,
-                        by=(Tag.STATE,),
-                        fill="0",
-                        alias=_series(Tag.STATE),
-                    ),
-                ),
-                12,
-                7,
-                _LEGEND,
-                _BARS,
-                _FROM_0,
+                _each(total(Measurement.CONTEXT, Field.DURATION_S), Measurement.CONTEXT, Tag.STATE, "0"),
+                (12, 7),
+                drawn=_BARS,
                 interval="30m",
             ),
         ),
@@ -507,53 +416,32 @@ TRIGGERS = Board(
     annotations=(_marks("Chosen trigger", OF_CHOSEN, _ORANGE),),
     rows=(
         (
-            Panel(
-                "timeseries",
+            _course(
                 "Rate around ${trigger}",
                 "Twitches per analysable minute, with the chosen trigger as "
                 "marks. What one sees here is not corrected for the clock, for other triggers, or for chance.",
                 _PER_MINUTE,
                 _NOT_WATCHED,
-                (
-                    Query(
-                        RATE,
-                        _M,
-                        where=OBSERVED,
-                        every=INTERVAL,
-                        by=(Tag.SITE,),
-                        fill="null",
-                        alias=_series(Tag.SITE),
-                    ),
-                ),
-                24,
-                9,
-                _LEGEND,
-                _LINE,
-                _FROM_0,
+                _each(RATE, _M, Tag.SITE, "null", where=OBSERVED),
+                (24, 9),
                 interval="15m",
             ),
         ),
         (
-            Panel(
-                "table",
+            _table(
                 "When it was ${trigger}",
                 "Each entry of the diary that stands. A click shows the rate from "
                 "two hours before to six hours after.",
-                "short",
                 "Nothing of the kind was logged in this time",
-                (
-                    Query(
-                        f"{listed(_T, (Field.TEXT, Field.DOSE, Field.UNIT, Field.DURATION_S))}, {_BETWEEN}",
-                        _T,
-                        variables=_THIS,
-                        where=f"{STANDS} AND {OF_CHOSEN}",
-                        newest=200,
-                        table=True,
-                    ),
+                Query(
+                    f"{listed(_T, (Field.TEXT, Field.DOSE, Field.UNIT, Field.DURATION_S))}, {_BETWEEN}",
+                    _T,
+                    variables=_THIS,
+                    where=f"{STANDS} AND {OF_CHOSEN}",
+                    newest=200,
+                    table=True,
                 ),
-                12,
-                10,
-                _TABLE,
+                (12, 10),
                 columns=dict(
                     (
                         _shown(Field.TEXT, "What", links=[_ZOOM]),
@@ -592,37 +480,31 @@ TRIGGERS = Board(
             ),
         ),
         (
-            Panel(
-                "table",
+            _table(
                 "Answers",
                 "Of the last analysis of each question and site. The interval is right for one "
                 "look; that the evidence e reaches 20 may be waited for.",
-                "short",
                 "Run `fasciwatch correlate`; it needs weeks of data",
-                (
-                    Query(
-                        listed(
-                            _F,
-                            (
-                                Field.VERDICT,
-                                *_RATIOS,
-                                Field.E,
-                                Field.EPISODES,
-                                Field.DAYS,
-                                Field.ACTS,
-                                Field.REASONS,
-                            ),
-                        ),
+                Query(
+                    listed(
                         _F,
-                        variables=_THIS,
-                        by=(Tag.TRIGGER, Tag.SITE),
-                        newest=1,
-                        table=True,
+                        (
+                            Field.VERDICT,
+                            *_RATIOS,
+                            Field.E,
+                            Field.EPISODES,
+                            Field.DAYS,
+                            Field.ACTS,
+                            Field.REASONS,
+                        ),
                     ),
+                    _F,
+                    variables=_THIS,
+                    by=(Tag.TRIGGER, Tag.SITE),
+                    newest=1,
+                    table=True,
                 ),
-                24,
-                10,
-                _TABLE,
+                (24, 10),
                 columns=_RATIO_NAMES
                 | dict(
                     (
@@ -645,29 +527,24 @@ TRIGGERS = Board(
             ),
         ),
         (
-            Panel(
-                "timeseries",
+            _course(
                 "Answer over time ${trigger}",
                 "Rate ratio at the chosen site with its interval, from one analysis to the next.",
                 "none",
                 "Run `fasciwatch correlate`; it needs weeks of data",
-                (
-                    Query(
-                        ", ".join(f'last({name(_F, field)}) AS "{field}"' for field in _RATIOS),
-                        _F,
-                        variables=_THIS,
-                        where=OF_ANSWER,
-                        every=INTERVAL,
-                        fill="none",
-                        alias="$col",
-                    ),
+                Query(
+                    ", ".join(f'last({name(_F, field)}) AS "{field}"' for field in _RATIOS),
+                    _F,
+                    variables=_THIS,
+                    where=OF_ANSWER,
+                    every=INTERVAL,
+                    fill="none",
+                    alias="$col",
                 ),
-                24,
-                8,
-                _LEGEND,
-                _LINE | {"spanNulls": True},
-                {"min": 0, "decimals": 2},
-                _RATIO_NAMES,
+                (24, 8),
+                drawn=_LINE | {"spanNulls": True},
+                limits={"min": 0, "decimals": 2},
+                columns=_RATIO_NAMES,
                 interval="1h",
             ),
         ),
@@ -694,35 +571,29 @@ PIPELINE = Board(
     annotations=(),
     rows=(
         (
-            Panel(
-                "table",
+            _table(
                 "Alerts",
                 "Each as it is now.",
-                "short",
                 "No alert was ever watched for",
-                (
-                    Query(
-                        listed(
-                            _A,
-                            (
-                                Field.RAISED,
-                                Field.SEVERITY,
-                                Field.ACKNOWLEDGED,
-                                Tag.DEVICE,
-                                Tag.SITE,
-                                Field.WHY,
-                            ),
-                        ),
+                Query(
+                    listed(
                         _A,
-                        variables=_THIS,
-                        by=(Tag.ALERT,),
-                        newest=1,
-                        table=True,
+                        (
+                            Field.RAISED,
+                            Field.SEVERITY,
+                            Field.ACKNOWLEDGED,
+                            Tag.DEVICE,
+                            Tag.SITE,
+                            Field.WHY,
+                        ),
                     ),
+                    _A,
+                    variables=_THIS,
+                    by=(Tag.ALERT,),
+                    newest=1,
+                    table=True,
                 ),
-                24,
-                9,
-                _TABLE,
+                (24, 9),
                 columns=dict(
                     (
                         _shown(Tag.ALERT, "Alert"),
@@ -791,102 +662,47 @@ PIPELINE = Board(
             ),
         ),
         (
-            Panel(
-                "timeseries",
+            _course(
                 "Outbox",
                 "Entries that each server has not got yet.",
                 "short",
                 "Nothing was told of it",
-                (
-                    Query(
-                        f"max({name(_H, Field.WAITING)})",
-                        _H,
-                        variables=_THIS,
-                        every=INTERVAL,
-                        by=(Tag.SINK,),
-                        fill="none",
-                        alias=_series(Tag.SINK),
-                    ),
-                ),
-                12,
-                8,
-                _LEGEND,
-                _LINE,
-                _FROM_0,
-                interval="5m",
+                _each(f"max({name(_H, Field.WAITING)})", _H, Tag.SINK, "none", variables=_THIS),
+                (12, 8),
             ),
-            Panel(
-                "timeseries",
+            _course(
                 "Latency",
                 "Age of the oldest entry that each server has not got yet.",
                 "s",
                 "Nothing was told of it",
-                (
-                    Query(
-                        f"max({name(_H, Field.BEHIND_S)})",
-                        _H,
-                        variables=_THIS,
-                        every=INTERVAL,
-                        by=(Tag.SINK,),
-                        fill="none",
-                        alias=_series(Tag.SINK),
-                    ),
-                ),
-                12,
-                8,
-                _LEGEND,
-                _LINE,
-                _FROM_0,
-                interval="5m",
+                _each(f"max({name(_H, Field.BEHIND_S)})", _H, Tag.SINK, "none", variables=_THIS),
+                (12, 8),
             ),
         ),
         (
-            Panel(
-                "timeseries",
+            _course(
                 "Disk",
                 "What the data folder takes, and what is free on its disk.",
                 "decbytes",
                 "Nothing was told of it",
-                (
-                    Query(
-                        ", ".join(f'last({name(_H, field)}) AS "{text}"' for field, text in _BYTES),
-                        _H,
-                        variables=_THIS,
-                        every=INTERVAL,
-                        fill="none",
-                        alias="$col",
-                    ),
+                Query(
+                    ", ".join(f'last({name(_H, field)}) AS "{text}"' for field, text in _BYTES),
+                    _H,
+                    variables=_THIS,
+                    every=INTERVAL,
+                    fill="none",
+                    alias="$col",
                 ),
-                12,
-                8,
-                _LEGEND,
-                _LINE,
-                _FROM_0,
-                interval="5m",
+                (12, 8),
             ),
-            Panel(
-                "timeseries",
+            _course(
                 "Minutes that arrived",
                 "Of each device, all channels; one a minute and channel is as it should be.",
                 "short",
                 "Nothing arrived in this time",
-                (
-                    Query(
-                        f"count({name(_M, Field.OBSERVED_S)})",
-                        _M,
-                        variables=_HERE,
-                        every=INTERVAL,
-                        by=(Tag.DEVICE,),
-                        fill="0",
-                        alias=_series(Tag.DEVICE),
-                    ),
-                ),
-                12,
-                8,
-                _LEGEND,
-                _BARS,
-                _FROM_0,
-                interval="5m",
+                _each(f"count({name(_M, Field.OBSERVED_S)})", _M, Tag.DEVICE, "0", variables=_HERE),
+                (12, 8),
+                drawn=_BARS,
             ),
         ),
     ),
