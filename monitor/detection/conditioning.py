@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import butter, sosfilt, sosfilt_zi
+from scipy.signal import butter, lfilter, sosfilt_zi
 
 from firmware_interface.samples import Sensor
 
@@ -75,8 +75,9 @@ class _Filter:
     def feed(self, x: Signal) -> Signal:
         if self.memory is None:
             self.memory = sosfilt_zi(self._sos)[:, None, :] * x[None, :, :1]
-        y, self.memory = sosfilt(self._sos, x, axis=1, zi=self.memory)
-        return np.asarray(y)
+        for section, memory in zip(self._sos, self.memory, strict=True):  # sosfilt takes twice as long for one
+            x, memory[:] = lfilter(section[:3], section[3:], x, axis=1, zi=memory)
+        return x
 
 
 _ORDER_AR = 6
@@ -101,8 +102,8 @@ class Whitener:
     def __init__(self, channels: int) -> None:
         self._lags = np.zeros((channels, _ORDER_AR + 1))
         self._learned = np.zeros(channels, int)
-        self._filter = np.zeros((channels, _ORDER_AR + 1))
-        self._filter[:, 0] = 1.0
+        self._filter = np.zeros((channels, _ORDER_AR + 1))  # that of the newest sample last
+        self._filter[:, -1] = 1.0
 
     @property
     def noise(self) -> NDArray[np.float64]:
@@ -111,11 +112,7 @@ class Whitener:
 
     def feed(self, y: Signal) -> Signal:
         """Whiten the samples after the first `_ORDER_AR`, which are what came before."""
-        length = y.shape[1] - _ORDER_AR
-        white = y[:, _ORDER_AR:].copy()
-        for lag in range(1, _ORDER_AR + 1):
-            white += self._filter[:, lag, None] * y[:, _ORDER_AR - lag : _ORDER_AR - lag + length]
-        return white
+        return np.array([np.correlate(row, taps, "valid") for row, taps in zip(y, self._filter, strict=True)])
 
     def learn(self, y: Signal, rest: NDArray[np.bool_]) -> None:
         """Take the frames of noise in which a channel is at `rest`, shape (channels, frames), into the model.
@@ -126,23 +123,24 @@ class Whitener:
         count = rest.sum(axis=1)
         if not count.any():
             return
-        length = y.shape[1] - _ORDER_AR
-        now = y[:, _ORDER_AR:]
-        products = [now * y[:, _ORDER_AR - lag : _ORDER_AR - lag + length] for lag in range(_ORDER_AR + 1)]
-        lags = np.stack([p.reshape(channels, frames, -1).mean(axis=2) for p in products], axis=2)
-        mean = (lags * rest[:, :, None]).sum(axis=1) / np.maximum(count, 1)[:, None]
+        shifted = [
+            y[:, _ORDER_AR - lag : y.shape[1] - lag].reshape(channels, frames, -1) for lag in range(_ORDER_AR + 1)
+        ]
+        lags = np.stack([np.einsum("cfs,cfs->cf", shifted[0], other) for other in shifted], axis=2)
+        mean = (lags * rest[:, :, None]).sum(axis=1) / (np.maximum(count, 1) * shifted[0].shape[2])[:, None]
         self._learned += count
-        weight = count / np.clip(self._learned, 1, _LEARN_FRAMES)
+        weight = count / np.maximum(np.minimum(self._learned, _LEARN_FRAMES), 1)
         self._lags += weight[:, None] * (mean - self._lags)
         self._renew()
 
     def _renew(self) -> None:
         known = np.flatnonzero((self._learned >= _KNOWN_FRAMES) & (self._lags[:, 0] > 0))
         lags = self._lags[known]
-        matrix = lags[:, _LAG_OF] + _RIDGE * lags[:, :1, None] * np.eye(_ORDER_AR)
-        self._filter[known, 1:] = -np.linalg.solve(matrix, lags[:, 1:, None])[:, :, 0]
+        matrix = lags[:, _LAG_OF] + lags[:, :1, None] * _RIDGES
+        self._filter[known, -2::-1] = -np.linalg.solve(matrix, lags[:, 1:, None])[:, :, 0]
 
 
+_RIDGES = _RIDGE * np.eye(_ORDER_AR)
 _LAG_OF = np.abs(np.subtract.outer(np.arange(_ORDER_AR), np.arange(_ORDER_AR)))
 
 _MAINS_HZ = (50.0, 60.0)
@@ -184,12 +182,13 @@ class MainsCanceller:
         self._order = np.concatenate(orders) if orders else np.zeros(0)
         self._line = np.repeat(np.arange(len(lines)), [len(order) for order in orders])
         self._first = np.flatnonzero(self._order == 1)
+        self._usual_turn = np.exp(2j * np.pi * self._frame_s * self._nominal_hz)
         self._turning = np.zeros(len(lines), complex)  # averaged rotation a frame of the fundamentals
         self._tuned_hz = self._nominal_hz.copy()
         shape = (channels, len(self._order))
-        self._phasor, self._spread, self._gain = np.zeros(shape, complex), np.zeros(shape), np.zeros(shape)
-        self._heard = np.zeros((_TUNE_FRAMES + 1, *shape), complex)  # since the last tuning, after one more
-        self._errors = np.zeros((_TUNE_FRAMES, *shape), complex)
+        self._spread, self._gain = np.zeros(shape), np.zeros(shape)
+        since = (_TUNE_FRAMES + 1, *shape)  # the last tuning, after one more
+        self._heard, self._averages = np.zeros(since, complex), np.zeros(since, complex)
         self._frames = self._fresh = 0
         self.powers = np.zeros((channels, 0))
         """Mean square of what was subtracted from each of the frames last fed, shape (channels, frames)."""
@@ -200,13 +199,13 @@ class MainsCanceller:
         self.powers = np.zeros((len(y), y.shape[1] // self._length))
         if not len(self._order) or not y.size:
             return y
-        frames = y.reshape(len(y), -1, self._length).transpose(1, 0, 2)  # products of one shape: the same bits
-        clean = np.empty_like(y)
+        clean = y.copy()
+        frames = clean.reshape(len(y), -1, self._length).transpose(1, 0, 2)  # products of one shape: the same bits
         done = 0
         while done < len(frames):
             stop = min(done + self._until_tuning, len(frames))
-            part = self._cleaned(frames[done:stop], self.powers[:, done:stop])
-            clean[:, done * self._length : stop * self._length] = part.transpose(1, 0, 2).reshape(len(y), -1)
+            part = frames[done:stop]
+            part -= self._mains(part, self.powers[:, done:stop])
             done = stop
             if self._until_tuning == _TUNE_FRAMES or self._frames < _TUNE_FRAMES:
                 self._tune()
@@ -221,52 +220,52 @@ class MainsCanceller:
         """A gap: phases are unknown, the frequency is kept."""
         self._frames = self._fresh = 0
         self._gain[:] = 0
-        self._phasor[:] = 0
+        self._averages[0] = 0
 
     @property
     def _until_tuning(self) -> int:
         """Frames; at first each is tuned to, as there is nothing better yet."""
         return 1 if self._frames < _TUNE_FRAMES else _TUNE_FRAMES - self._frames % _TUNE_FRAMES
 
-    def _cleaned(self, frames: Signal, powers: Signal) -> Signal:
-        """The frames without mains, shape (frames, channels, samples); writes how much that was."""
+    def _mains(self, frames: Signal, powers: Signal) -> Signal | float:
+        """What is mains in the frames, shape (frames, channels, samples); writes how much that is."""
         level = _CLIP * np.abs(frames).mean(axis=2, keepdims=True)
-        parts = np.clip(frames, -level, level) @ self._project
-        count = len(self._order)
-        mains = self._gain * self._averaged(parts[:, :, :count] + 1j * parts[:, :, count:])
+        clipped = np.maximum(frames, -level)
+        heard = np.minimum(clipped, level, out=clipped) @ self._project
+        mains = (self._gain * self._averaged(heard.view(complex))).view(float)
         if not self._gain.any():
-            return frames
-        powers[:] = (mains.real**2 + mains.imag**2).sum(axis=2).T / 2
-        return np.asarray(frames - np.concatenate((mains.real, mains.imag), axis=2) @ self._synthesis)
+            return 0.0
+        powers[:] = np.einsum("fcp,fcp->cf", mains, mains) / 2
+        return np.asarray(mains @ self._synthesis)
 
     def _averaged(self, heard: NDArray[np.complex128]) -> NDArray[np.complex128]:
         """Take the phasors of some frames into the average; return it as it was after each."""
-        averages = np.empty_like(heard)
-        for i, phasor in enumerate(heard):
-            expected = self._phasor * self._rotation
-            error = phasor - expected
-            weight = max(1 / (self._frames + 1), self._frame_s / _AVERAGE_S)
-            averages[i] = self._phasor = expected + weight * error
-            self._errors[self._fresh] = error
-            self._fresh += 1
-            self._heard[self._fresh] = phasor
-            self._frames += 1
+        least, heard_so_far = self._frame_s / _AVERAGE_S, self._frames + 1
+        weights = np.array([max(1 / (heard_so_far + i), least) for i in range(len(heard))])
+        before, fresh = self._averages[self._fresh], slice(self._fresh + 1, self._fresh + 1 + len(heard))
+        self._heard[fresh] = heard
+        averages: NDArray[np.complex128] = np.multiply(weights[:, None, None], heard, out=self._averages[fresh])
+        for average, turn in zip(averages, np.multiply.outer(1 - weights, self._rotation), strict=True):
+            before = np.add(average, before * turn, out=average)
+        self._fresh += len(heard)
+        self._frames += len(heard)
         return averages
 
     def _tune(self) -> None:
         """Judge what is mains by the frames since the last time, and follow its frequency."""
         fresh = self._fresh
         weight = max(1 / self._frames, self._frame_s / _AVERAGE_S)
-        errors = self._errors[:fresh]
+        errors = self._heard[1 : fresh + 1] - self._averages[:fresh] * self._rotation
         share = max(1 / max(self._frames - 1, 1), min(fresh * weight, 1.0))
-        self._spread += share * ((errors.real**2 + errors.imag**2).mean(axis=0) - self._spread)
-        strength = self._phasor.real**2 + self._phasor.imag**2
+        self._spread += share * (_power(errors).mean(axis=0) - self._spread)
+        strength = _power(self._averages[fresh])
         doubt = _SIGNIFICANCE * weight / (2 - weight) * self._spread
-        gain = np.clip(1 - doubt / np.maximum(strength, 1e-30), 0, 1) * (self._frames > 2)
+        gain = np.maximum(1 - doubt / np.maximum(strength, 1e-30), 0) * (self._frames > 2)
         self._follow_frequency(gain)
         powers = np.add.reduceat(gain * gain * strength, self._first, axis=1).sum(axis=0)
         self._gain = gain * (self._line == powers.argmax())
-        self._heard[0] = self._heard[fresh]
+        for since in (self._heard, self._averages):
+            since[0] = since[fresh]
         self._fresh = 0
 
     def _follow_frequency(self, gain: Signal) -> None:
@@ -278,7 +277,7 @@ class MainsCanceller:
         turn = (heard[1:] * heard[:-1].conj()).sum(axis=1).mean(axis=0)
         share = max(1 / (self._frames - 1), min((len(heard) - 1) * self._frame_s / _FREQUENCY_AVERAGE_S, 1.0))
         self._turning += share * (turn - self._turning)
-        ahead = np.angle(self._turning * np.exp(-2j * np.pi * self._frame_s * self._nominal_hz))
+        ahead = np.angle(self._turning * self._usual_turn.conj())
         hz = self._nominal_hz + ahead / (2 * np.pi * self._frame_s)
         trusted = gain[:, self._first].max(axis=0) > _TRUSTED
         if (trusted & (np.abs(hz - self._tuned_hz) > _TUNE_STEP_HZ)).any():
@@ -289,6 +288,10 @@ class MainsCanceller:
         hz = self._tuned_hz[self._line] * self._order
         self._rotation = np.exp(2j * np.pi * self._frame_s * hz)
         angle = 2 * np.pi * self._time_s[:, None] * hz
-        basis = np.concatenate((np.cos(angle), -np.sin(angle)), axis=1)
+        basis = np.exp(-1j * angle).view(float)  # cosine and minus sine, so that a product is a phasor
         self._project = np.ascontiguousarray(np.linalg.pinv(basis).T) if basis.size else basis
         self._synthesis = np.ascontiguousarray(basis.T)
+
+
+def _power(phasors: NDArray[np.complex128]) -> Signal:
+    return np.asarray(phasors.real**2 + phasors.imag**2)

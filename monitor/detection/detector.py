@@ -130,6 +130,7 @@ class Detector:
         self._reach, self._longest, self._merge = map(
             self._samples, (settings.isolation_s, settings.twitch_max_s, _MERGE_S)
         )
+        self._remembered = self._samples(settings.tonic_s + 2 * settings.isolation_s) + self._frame
         self._doublings = max(round(math.log2(_ENERGY_S * rate_hz)), 0)
         self._over = _thresholds(settings, rate_hz, 1 << self._doublings, self._tick)
         self._door = Door(stream.rate_hz, self._frame * self._factor, _LESSON_FRAMES)
@@ -138,11 +139,14 @@ class Detector:
         self._whitener = Whitener(channels)
         self._floor = NoiseFloor(channels, _CREST_QUANTILES)
         self._usual_mains = np.full(channels, np.nan)
+        self.noise = np.full(channels, np.nan)
+        """Standard deviation of the local noise, in the stream's unit, shape (channels,)."""
         per_unit = {Unit.MICROVOLT: 1.0, Unit.MILLIVOLT: 1e-3}.get(stream.unit, math.inf)
         usual = settings.smallest_uv * per_unit
         self._smallest = np.array([settings.smallest_at.get(name, usual) for name in stream.channels])
         contractions = [settings.contraction_at.get(name, math.inf) for name in stream.channels]
         self._effort = (_EFFORT * np.array(contractions)) ** 2
+        self._knows_effort = bool(np.isfinite(self._effort).any())
         past = self._samples(_PAST_S + 2 * settings.isolation_s + 4 * settings.twitch_max_s)
         self._signal, self._white, self._slow, self._energy = (Past(channels, past) for _ in range(4))
         self._blind = Past(1, past)
@@ -159,12 +163,6 @@ class Detector:
         self._marked = [(0, 0)] * channels
         self._heard = self._now = self._analysed = 0
         self._events: list[Event] = []
-
-    @property
-    def noise(self) -> NDArray[np.float64]:
-        """Standard deviation of the local noise, in the stream's unit, shape (channels,)."""
-        learned = self._whitener.noise
-        return np.where(np.isnan(learned), np.sqrt(self._floor.energy), learned)
 
     @property
     def trace(self) -> Signal:
@@ -226,16 +224,19 @@ class Detector:
         contact = self._contact_of(largest)
         self._contact.append(contact.astype(float))
         self._ticks.append(np.where(contact, self._hidden_by[:, None], float(_BAD_CONTACT)))
-        loud = bool((self._energy.last(y.shape[1]).max(axis=1) > self._threshold).any())
-        for end in range(self._signal.end - y.shape[1] + self._frame, self._signal.end + 1, self._frame):
+        loudest = self._energy.last(y.shape[1]).reshape(len(y), -1, self._frame).max(axis=2)
+        for loud in (loudest > self._threshold[:, None]).any(axis=0).tolist():
             self._heard += 1
-            self._now = end
+            self._now += self._frame
             if loud or self._runs.running:
-                self._potentials += self._runs.feed(self._energy, end - self._frame, end, self._threshold)
+                self._potentials += self._runs.feed(
+                    self._energy, self._now - self._frame, self._now, self._threshold
+                )
             self._prolong_marks()
-            self._mark_effort()
-            self._judge(end - self._reach)
-            self._account(end - self._reach - self._longest - self._reach // 2)
+            if self._knows_effort:
+                self._mark_effort()
+            self._judge(self._now - self._reach)
+            self._account(self._now - self._reach - self._longest - self._reach // 2)
         if self._door.teaches(self._heard):
             self._learn()
             self._threshold, self._hidden_by = self._learned_threshold(), self._learned_hiding()
@@ -256,7 +257,8 @@ class Detector:
         square = before * before
         for doubling in range(self._doublings):
             square = square[:, 1 << doubling :] + square[:, : -(1 << doubling)]
-        return square / window
+        square /= window
+        return square
 
     def _learned_threshold(self) -> NDArray[np.float64]:
         """Of the energy; crests teach it as far up as the heart leaves them to the noise."""
@@ -269,8 +271,8 @@ class Detector:
 
     def _contact_of(self, largest: Signal) -> NDArray[np.bool_]:
         """Whether the electrode sees the skin: no flat line, no sudden mains; shape (channels, ticks)."""
-        still = largest <= _FLAT * np.nan_to_num(self.noise)[:, None]
-        flat = still.reshape(len(still), -1, 2).all(axis=2)
+        still = largest <= _FLAT * np.fmax(self.noise, 0.0)[:, None]
+        flat = still[:, ::2] & still[:, 1::2]
         return np.asarray(~(flat | self._lifted_off()).repeat(2, axis=1))
 
     def _learned_hiding(self) -> NDArray[np.float64]:
@@ -282,9 +284,7 @@ class Detector:
 
     def _lifted_off(self) -> NDArray[np.bool_]:
         """Whether a channel is full of mains that was not there before, shape (channels, frames)."""
-        usual = self._usual_mains[:, None]
-        risen = self._mains.powers > _LIFT_OFF * (np.nan_to_num(usual) + self.noise[:, None] ** 2)
-        return np.asarray(risen & np.isfinite(usual))
+        return np.asarray(self._mains.powers > _LIFT_OFF * (self._usual_mains + self.noise**2)[:, None])
 
     def _learn(self) -> None:
         """Take what is noise in the frames since the last lesson into the noise floor and the noise model."""
@@ -293,11 +293,14 @@ class Detector:
         white, energy = self._white.last(count), self._energy.last(count)
         heard = self._blind.last(count)[0].reshape(2 * frames, -1).sum(axis=1) == 0
         usable = heard & self._contact.last(2 * frames).astype(bool)
-        means = (white * white).reshape(len(white), -1, self._tick).mean(axis=2)
+        white = white.reshape(len(white), -1, self._tick)
+        means = np.einsum("cts,cts->ct", white, white) / self._tick
         quiet = usable & (means <= _QUIET * self._floor.energy[:, None])
         lead = self._signal.last(count + Whitener.LEAD)
         self._whitener.learn(lead, quiet.reshape(len(white), frames, 2).all(axis=2))
-        self._floor.feed(means, usable, energy.reshape(len(white), -1, self._tick).max(axis=2))
+        self._floor.feed(means, usable, energy.reshape(white.shape).max(axis=2))
+        learned = self._whitener.noise
+        self.noise = np.where(np.isnan(learned), np.sqrt(self._floor.energy), learned)
         if self._mains.settled:
             self._learn_mains(frames)
 
@@ -320,7 +323,7 @@ class Detector:
         ready = [p for p in self._potentials if not p.closed and p.stop <= front and p not in running]
         if ready:
             self._decide(ready)
-        keep = front - self._samples(self._settings.tonic_s + 2 * self._settings.isolation_s) - self._frame
+        keep = front - self._remembered
         if self._potentials[0].stop < keep:
             self._potentials = [p for p in self._potentials if p.stop > keep or not p.closed]
 
@@ -599,15 +602,14 @@ class Detector:
 
     def _prolong_marks(self) -> None:
         """Marks that reach into the frame that has just come."""
+        begin = self._now - self._frame
         for channel, (stop, code) in enumerate(self._marked):
-            if stop > self._now - self._frame:
-                first, last = self._tick_span(self._now - self._frame, min(stop, self._now))
+            if stop > begin:
+                first, last = self._tick_span(begin, min(stop, self._now))
                 self._ticks.raise_to(channel, first, last, code)
 
     def _mark_effort(self) -> None:
         """Where the level of a contraction is known, a share of it that lasts is one, whatever its potentials."""
-        if np.isinf(self._effort).all():
-            return
         ticks = 1 + _EFFORT_TICKS
         start = self._now - ticks * self._tick
         if start < 0:
@@ -629,17 +631,17 @@ class Detector:
                 stop = front
             self._settle(self._analysed, stop)
             self._analysed = stop
-        self._door.forget_times(self._door.begin + (self._analysed - 4 * self._frame) * self._factor)
+            self._door.forget_times(self._door.begin + (stop - 4 * self._frame) * self._factor)
 
     def _settle(self, start: int, stop: int) -> None:
         first, last = self._tick_span(start, stop)
         codes = self._ticks.span(first, last)
         start_ns, end_ns = self._time_ns(start), self._time_ns(stop)
-        seen = self._blind.span(start, stop)[0] == 0
-        observed_s = int(seen.sum()) / self._rate_hz
+        blind = self._blind.span(start, stop)[0]
+        observed_s = (len(blind) - int(np.count_nonzero(blind))) / self._rate_hz
         analysable = [observed_s] * len(codes)
-        if codes.any() or self._contexts.any or any(self._beats):
-            analysable = self._analysable_s(start, seen, codes)
+        if np.count_nonzero(codes) or self._contexts.any or any(self._beats):
+            analysable = self._analysable_s(start, blind == 0, codes)
             for tick, states in enumerate(codes.T.astype(int).tolist()):
                 edges = (start + tick * self._tick, min(start + (tick + 1) * self._tick, stop))
                 times = (self._time_ns(i) for i in edges)

@@ -86,8 +86,10 @@ class Door:
 
     def time_ns(self, index: int) -> int:
         """The time of a sample of the open stretch."""
-        timebase = next((t for first, t in reversed(self._times) if first <= index), self._times[0][1])
-        return timebase.at(index)
+        for first, timebase in reversed(self._times):
+            if first <= index:
+                return timebase.at(index)
+        return self._times[0][1].at(index)
 
     def forget_times(self, index: int) -> None:
         """No time before `index` will be asked for."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 _WINDOW_TICKS = 320
 FLOOR_QUANTILE = 0.25
+_FLOOR_QUANTILES = np.array([FLOOR_QUANTILE])
 _ACTIVE = 4.0
 """Energy over the floor from which a tick is taken as active: twice the amplitude."""
 _ACTIVE_ONE_IN = 8
@@ -64,18 +65,14 @@ class NoiseFloor:
         self._energies[rows, places] = energies[rows, columns]
         self._written += kept.sum(axis=1)
         heard = np.minimum(self._written, _WINDOW_TICKS)
-        self.energy = _quantile(self._energies, heard, FLOOR_QUANTILE)
+        self.energy = _quantiles(self._energies, heard, _FLOOR_QUANTILES)[:, 0]
         if crests is not None:
             self._crests[rows, places] = crests[rows, columns]
-            ordered = np.sort(self._crests, axis=1)
-            self.crests = np.stack([_of_sorted(ordered, heard, q) for q in self._quantiles], axis=1)
+            self.crests = _quantiles(self._crests, heard, self._quantiles)
 
 
-def _quantile(ring: Ticks, heard: NDArray[np.int_], quantile: float) -> NDArray[np.float64]:
-    return _of_sorted(np.sort(ring, axis=1), heard, quantile)
-
-
-def _of_sorted(ordered: Ticks, heard: NDArray[np.int_], quantile: float) -> NDArray[np.float64]:
-    rank = np.maximum((heard * quantile).astype(int) - 1, 0)
-    values = ordered[np.arange(len(rank)), rank]
-    return np.where(heard > 0, values, np.nan)
+def _quantiles(ring: Ticks, heard: NDArray[np.int_], quantiles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of what was heard, shape (channels, quantiles); NaN before anything was."""
+    rank = np.maximum((heard[:, None] * quantiles).astype(int) - 1, 0)
+    values = np.sort(ring, axis=1)[np.arange(len(ring))[:, None], rank]
+    return np.where(heard[:, None] > 0, values, np.nan)
