@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,12 +130,15 @@ class HeartBeats:
     def _row(self, at: int, shape: Shape) -> list[int]:
         """When the beats before this one were, latest first, if all that look like it came in turn."""
         template = self._inner(shape)
-        alike = [s.at for s in reversed(self._seen) if self._lag(template, s.shape) is not None]
-        intervals = -np.diff([at, *alike[: _IN_A_ROW - 1]]) / self._rate_hz
+        all_alike = (s.at for s in reversed(self._seen) if self._lag(template, s.shape) is not None)
+        alike = list(islice(all_alike, _IN_A_ROW - 1))
+        if len(alike) < _IN_A_ROW - 1:
+            return []
+        intervals = -np.diff([at, *alike]) / self._rate_hz
         shortest, longest = _INTERVAL_S
         in_pace = (shortest <= intervals) & (intervals <= longest)
         steady = np.abs(np.diff(intervals)) <= _IRREGULAR * intervals[:-1]
-        return alike[: _IN_A_ROW - 1] if in_pace.all() and steady.all() else []
+        return alike if in_pace.all() and steady.all() else []
 
     def _inner(self, shape: Shape, lag: int | None = None) -> Shape:
         first = self._slack if lag is None else lag
@@ -142,10 +146,10 @@ class HeartBeats:
 
     def _lag(self, template: Shape, shape: Shape) -> int | None:
         """Where in `shape` the template lies; None where it is another one."""
-        windows = np.lib.stride_tricks.sliding_window_view(shape, len(template))
-        products = windows @ template
+        products = np.correlate(shape, template, "valid")
         lag = int(products.argmax())
-        size, other = float(template @ template), float(windows[lag] @ windows[lag])
+        there = shape[lag : lag + len(template)]
+        size, other = float(template @ template), float(there @ there)
         if not 1 / _SIZE**2 <= other / max(size, 1e-30) <= _SIZE**2:
             return None
         return lag if products[lag] ** 2 >= _ALIKE**2 * size * other and products[lag] > 0 else None

@@ -213,7 +213,9 @@ def _waveform(samples: Floats, rate_hz: float, noise: float) -> _Waveform:
     """Fourier coefficients around the centre of energy; their squares add up to the integral of the square."""
     time_s = np.arange(len(samples)) / rate_hz
     time_s -= _centre_s(samples, time_s, noise)
-    edge = np.clip((_WINDOW_S / 2 - np.abs(time_s)) / _TAPER_S, 0, 1)
+    within = np.abs(time_s) < _WINDOW_S / 2
+    samples, time_s = samples[within], time_s[within]
+    edge = np.minimum((_WINDOW_S / 2 - np.abs(time_s)) / _TAPER_S, 1)
     bins = int(min(_BAND_HZ, 0.45 * rate_hz) * _WINDOW_S)
     turns = _turns(bins, -time_s).T
     density = noise**2 / min(rate_hz / 2, _NOISE_BAND_HZ)
@@ -233,7 +235,8 @@ def _centre_s(samples: Floats, time_s: Floats, noise: float) -> float:
 
 def _turns(bins: int, lags_s: Floats) -> Spectrum:
     """Factors that move a spectrum to earlier times, shape (bins, lags)."""
-    return np.asarray(np.exp((2j * np.pi / _WINDOW_S) * np.arange(1, bins + 1)[:, None] * lags_s))
+    once = np.exp((2j * np.pi / _WINDOW_S) * lags_s)
+    return np.multiply.accumulate(np.broadcast_to(once, (bins, len(lags_s))), axis=0)
 
 
 # Waveform against templates ------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import find_peaks, firwin, resample_poly
+from scipy.signal import find_peaks, firwin, upfirdn
 
 Floats = NDArray[np.floating[Any]]
 
@@ -69,7 +69,9 @@ def measure(waveform: NDArray[np.floating[Any]], rate_hz: float, noise: float) -
         noise: standard deviation of the local noise, in the waveform's unit.
     """
     factor = max(math.ceil(_FINE_HZ / rate_hz), 1)
-    fine = resample_poly(np.asarray(waveform, float), factor, 1, window=_between_samples(factor))
+    taps = _between_samples(factor)
+    late = len(taps) // 2
+    fine = upfirdn(taps, np.asarray(waveform, float), factor)[late : late + factor * len(waveform)]
     fine_hz = factor * rate_hz
     level = min(_LEVEL * noise, _LEVEL_MAX * float(np.abs(fine).max()))
     first, last = _extent(fine, level, fine_hz)
@@ -86,8 +88,9 @@ def measure(waveform: NDArray[np.floating[Any]], rate_hz: float, noise: float) -
 
 @cache
 def _between_samples(factor: int) -> Floats:
-    """Interpolator over ten samples to each side, as scipy would design it anew each time."""
-    return np.asarray(firwin(20 * factor + 1, 1 / factor, window=("kaiser", 5.0)) if factor > 1 else [1.0])
+    """Interpolator over ten samples to each side, as `resample_poly` would design it anew each time."""
+    taps = firwin(20 * factor + 1, 1 / factor, window=("kaiser", 5.0)) if factor > 1 else [1.0]
+    return factor * np.asarray(taps)
 
 
 def _extent(x: Floats, level: float, rate_hz: float) -> tuple[int, int]:
@@ -124,8 +127,6 @@ def _median_hz(potential: Floats, rate_hz: float, top_hz: float) -> float:
     margin = len(potential) // 6
     window = np.hanning(len(potential) + 2 * margin + 2)[margin + 1 : margin + 1 + len(potential)]
     points = max(round(_SPECTRUM_S * rate_hz), len(potential))
-    power = np.abs(np.fft.rfft(potential * window, points)) ** 2
-    frequency_hz = np.fft.rfftfreq(points, 1 / rate_hz)
-    band = (frequency_hz >= _BAND_HZ[0]) & (frequency_hz <= top_hz)
-    share = np.cumsum(power[band])
-    return float(np.interp(0.5 * share[-1], share, frequency_hz[band]))
+    first, last = math.ceil(_BAND_HZ[0] * points / rate_hz), math.floor(top_hz * points / rate_hz)
+    share = np.cumsum(np.abs(np.fft.rfft(potential * window, points)[first : last + 1]) ** 2)
+    return float(np.interp(0.5 * share[-1], share, np.arange(first, last + 1) * (rate_hz / points)))
