@@ -160,7 +160,7 @@ async def listen(device, family, seconds, codec=None):
 
 
 async def sighted(radio):
-    """The family of the only device in reach. It advertises every so often, and a busy machine may miss it once."""
+    """The family of the only device in reach. It advertises now and then, and a busy machine may miss it."""
     async with asyncio.timeout(5):
         while not (sightings := await radio.scan(0.2)):
             pass
