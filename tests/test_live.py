@@ -190,7 +190,9 @@ def test_lines_are_json_for_events_and_words_go_to_standard_error(collector, cap
     objects = [json.loads(line) for line in out.splitlines()]
     assert [o["type"] for o in objects[-3:]] == ["twitch", "gap", "context"]
     assert all(o["device"] == "armband" for o in objects)
-    assert err == "not stored for now\narmband: stalled, reconnecting (silence)\n"
+    now = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+    said = f"{now} not stored for now\n{now} armband: stalled, reconnecting \\(silence\\)\n"
+    assert re.fullmatch(said, err)
 
 
 def test_lines_are_plain_for_a_person(collector, capfd):

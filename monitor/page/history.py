@@ -48,6 +48,7 @@ _EXCLUDED = {
     State.VOLUNTARY: "the muscle was used",
     State.ARTEFACT: "movement or cable",
     State.BAD_CONTACT: "bad contact",
+    State.SETTLING: "the accelerometer settled",
 }
 
 _past: dict[Reader, Past] = {}

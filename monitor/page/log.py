@@ -118,7 +118,6 @@ def _taps(seen: _Seen, act: Act) -> None:
             amount = fields.get("dose", "")
             button(f"{name} {amount}".strip(), lambda fields=fields: act("add", fields))
         button("nothing today", lambda: act("none", {}), label="nothing today, confirmed")
-        button("undo the last", lambda: act("undo", {}))
     if not seen.templates:
         quiet("These are suggestions. Under “Anything else” you can keep buttons of your own instead.")
 
@@ -185,6 +184,8 @@ def _form(act: Act, reader: Reader) -> None:
 
 
 def _entries(seen: _Seen, act: Act) -> None:
+    with ui.element("div").classes("row"):  # away from the taps, where a second touch would hit it
+        button("undo the last", lambda: act("undo", {}))
     if not seen.entries:
         quiet("Nothing yet.")
     for each in seen.entries:

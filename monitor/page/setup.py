@@ -31,7 +31,7 @@ from monitor.glance import ChannelGlance, Glance
 from monitor.page import frame
 from monitor.page.body_figure import SPOTS, figure
 from monitor.page.frame import button, card, markup, notice, quiet, text
-from monitor.page.now import STATES, noise_said
+from monitor.page.now import ACCELERATION, noise_said, state_said
 from monitor.page.qr import picture
 from monitor.page.reader import Reader
 from monitor.redflags import ADVICE, NOT_A_DEVICE
@@ -205,7 +205,7 @@ def _signal(seen: Glance | None) -> str:
     if seen is None:
         return '<p class="quiet">Nothing is being watched: start <code>fasciwatch run</code>.</p>'
     rows = [
-        (text(c.label), text(STATES.get(c.state, (c.state, ""))[0]), noise_said(c), quality(c))
+        (text(c.label), text(state_said(c)[0]), noise_said(c), quality(c))
         for device in seen.devices
         for c in device.channels
     ]
@@ -215,8 +215,9 @@ def _signal(seen: Glance | None) -> str:
 def quality(channel: ChannelGlance) -> str:
     """How well twitches can be seen now, in words."""
     if channel.state == "bad_contact":
-        return "no contact: press or replace the electrode"
-    if channel.noise is None:
+        stuck = channel.unit in ACCELERATION
+        return "gives one number: restart it" if stuck else "no contact: press or replace the electrode"
+    if channel.noise is None or channel.state == "settling":
         return "listening"
     if channel.unit != "uV":
         return "heard"
