@@ -69,9 +69,8 @@ def initialised(folder: Path) -> list[str]:
 def _refuse_others(folder: Path) -> None:
     """A folder with something else in it could have a docker-compose.yml or .env that is not ours to change."""
     ours = folder / COMPOSE
-    if any(folder.iterdir()) and not (
-        ours.is_file() and "fasciwatch stack init" in ours.read_text(errors="replace")
-    ):
+    is_ours = ours.is_file() and b"fasciwatch stack init" in ours.read_bytes()
+    if any(folder.iterdir()) and not is_ours:
         raise StackError(f"{folder} holds other files already", "Name a new folder, or an empty one")
 
 

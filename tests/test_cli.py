@@ -383,7 +383,9 @@ def test_wrong_configuration_names_the_key(home, capfd):
         (("demo", "--loss", "3"), "--loss"),
         (("demo", "--for", "soon"), "--for"),
         (("events", "--since", "5x"), "'5x' is no duration: use 90s, 30min, 12h, 7d or all"),
-        (("events", "--limit", "0"), "--limit"),
+        (("events", "--limit", "0"), "--limit '0' is too small: 1 at least"),
+        (("trigger", "delete", "abc"), "NUMBER 'abc' is no whole number"),
+        (("trigger", "add", "caffeine", "-5mg"), "'-5mg' is negative"),
         (("replay",), "Missing argument"),
         (("replay", "a.csv", "b.csv"), "b.csv"),
         (("replay", "a.csv", "--unit", "furlong"), "furlong"),
@@ -394,7 +396,7 @@ def test_wrong_configuration_names_the_key(home, capfd):
 def test_wrong_usage(home, capfd, arguments, words):
     line = fails(capfd, 2, *arguments)
     assert words in line
-    assert re.search(r"See `fasciwatch( \w+)? --help`$", line)
+    assert re.search(r"See `fasciwatch( \w+)* --help`$", line)
 
 
 def test_data_folders_that_cannot_be_used(home, capfd):

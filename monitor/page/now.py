@@ -35,6 +35,7 @@ STATES = {
 """State -> its word and its sign: colour alone tells nothing."""
 ACCELERATION = ("g", "m/s^2")
 """Units of what has no electrodes."""
+START = "Watching starts by a command, in a terminal of this computer: <code>fasciwatch run</code>."
 _NEWEST = 240
 _OVERLAID = 20
 _LEAST_ANALYSABLE_S = 15.0
@@ -84,7 +85,10 @@ def _set(element: ui.html, html: str) -> None:
 
 def _status(seen: Glance | None) -> str:
     if seen is None:
-        said = "Nothing is being watched now. Start it with <code>fasciwatch run</code>, or see Set-up."
+        said = (
+            f"Nothing is being watched now. {START} A wearable is chosen in "
+            '<a href="/setup">Set-up</a>; what was recorded is in <a href="/history">History</a>.'
+        )
         return f'<p class="notice info" role="status"><strong>Note:</strong> {said}</p>'
     return "".join(frame.warning("Attention", each) for each in seen.troubles)
 

@@ -31,7 +31,7 @@ from monitor.glance import ChannelGlance, Glance
 from monitor.page import frame
 from monitor.page.body_figure import SPOTS, figure
 from monitor.page.frame import button, card, markup, notice, quiet, text
-from monitor.page.now import ACCELERATION, noise_said, state_said
+from monitor.page.now import ACCELERATION, START, noise_said, state_said
 from monitor.page.qr import picture
 from monitor.page.reader import Reader
 from monitor.redflags import ADVICE, NOT_A_DEVICE
@@ -127,7 +127,7 @@ def _found(reader: Reader, device: Mapping[str, Any]) -> None:
             except Fault as fault:
                 said.content = f"<p>{text(fault)}</p>"
                 return
-            then = "It is watched from the next <code>fasciwatch run</code> on."
+            then = f"It is watched from the next start on. {START}"
             said.content = f"<p>Added to <code>{text(path)}</code>. {then}</p>"
 
         button("Watch it", choose, label=f"Watch {name}")
@@ -203,7 +203,7 @@ def _quality(reader: Reader) -> None:
 
 def _signal(seen: Glance | None) -> str:
     if seen is None:
-        return '<p class="quiet">Nothing is being watched: start <code>fasciwatch run</code>.</p>'
+        return f'<p class="quiet">Nothing is being watched. {START}</p>'
     rows = [
         (text(c.label), text(state_said(c)[0]), noise_said(c), quality(c))
         for device in seen.devices
@@ -237,7 +237,7 @@ def _calibration(reader: Reader) -> None:
             place.clear()
             seen = await reader.glance()
             if seen is None or not any(device.channels for device in seen.devices):
-                said.content = "<p>Nothing is being watched: start <code>fasciwatch run</code> first.</p>"
+                said.content = f"<p>Nothing is being watched. {START}</p>"
                 return
             start_ns = time.time_ns()
             await _counted(said, "Rest: keep the muscle still", _REST_S)
@@ -294,7 +294,7 @@ def _levels(found: list[Calibration]) -> str:
         f"{key} = {{ {', '.join(f'{json.dumps(c.channel)} = {getattr(c, name):.4g}' for c in found)} }}"
         for key, name in (("smallest_at", "smallest"), ("contraction_at", "contraction"))
     )
-    told = "<p>For the configuration, used from the next <code>fasciwatch run</code> on:</p>"
+    told = "<p>For the configuration, used from the next start of watching on; put it there by hand:</p>"
     return f"{frame.table(heads, rows, numbers=(1, 2, 3))}{told}<pre><code>{text(toml)}</code></pre>"
 
 
@@ -321,7 +321,7 @@ async def _kept(reader: Reader) -> None:
         ]
         markup(frame.facts(facts))
         if not kept.sinks:
-            quiet("Nothing is sent anywhere. docs/influxdb.md says how.")
+            quiet("Nothing is sent anywhere. A server is named in the configuration: docs/influxdb.md says how.")
         for sink in kept.sinks:
             markup(_sink(sink, kept))
 
@@ -352,7 +352,10 @@ def _taken_away() -> None:
 def _phone(new_link: Callable[[], str]) -> None:
     with card("On your phone", "spaced"):
         if not new_link():
-            quiet("The page is for this computer alone. For your own network, encrypted and with a token:")
+            quiet(
+                "This page is for this computer alone, and cannot change that itself. One for your own network, "
+                "encrypted and with a token, is started in a terminal of this computer:"
+            )
             markup("<pre><code>fasciwatch page --phone</code></pre>")
             return
         quiet(
