@@ -68,8 +68,9 @@ def initialised(folder: Path) -> list[str]:
 
 def _refuse_others(folder: Path) -> None:
     """A folder with something else in it could have a docker-compose.yml or .env that is not ours to change."""
-    ours = folder / COMPOSE
-    is_ours = ours.is_file() and b"fasciwatch stack init" in ours.read_bytes()
+    compose = folder / COMPOSE
+    begun = compose.is_file() and b"fasciwatch stack init" in compose.read_bytes()
+    is_ours = begun or any((folder / "secrets" / name).exists() for name in SECRETS)
     if any(folder.iterdir()) and not is_ours:
         raise StackError(f"{folder} holds other files already", "Name a new folder, or an empty one")
 

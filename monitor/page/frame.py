@@ -75,7 +75,7 @@ def notice_page(title: str, said: str) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<link rel="stylesheet" href="/assets/style.css"><link rel="icon" href="/assets/icon.svg"></head>'
         f'<body class="way-in"><main class="card"><h1>{escape(title)}</h1><p>{escape(said)}</p>'
-        f'<nav class="row" aria-label="Screens">{links}</nav></main></body></html>'
+        f'<div class="row" role="navigation" aria-label="Screens">{links}</div></main></body></html>'
     )
 
 

@@ -76,7 +76,7 @@ async def build(reader: Reader) -> None:
                 felt = _section("I felt one")
                 lasting = _section("Begins and ends")
             with ui.element("div"):
-                with card("Anything else"):
+                with card("Anything else", "spaced"):
                     _form(act, reader)
                 entries = _section("Logged lately")
 
@@ -150,7 +150,7 @@ def _form(act: Act, reader: Reader) -> None:
         for name, label, hint in (
             ("kind", "What", "caffeine, stress, a drug, anything"),
             ("dose", "How much", "120mg; of stress 0 to 10"),
-            ("occurred_at", "When", "now, 20 min ago, 08:30, yesterday 22:00"),
+            ("occurred_at", "When", "now, 20 min ago, 08:30"),
             ("ended_at", "Until", "only if it lasted"),
             ("site", "Where", "only if it matters: left calf"),
             ("note", "Note", "anything"),
