@@ -75,6 +75,7 @@ def test_the_axes_of_an_accelerometer_are_one_site(tmp_path):
     assert sums.sites == ("acceleration", "calf")
     assert sums.of_site(0).observed_s.sum() == pytest.approx(60)
     assert sums.of_site(0).analysable_s.sum() == pytest.approx(45)
+    assert sums.of_electrodes().observed_s.sum() == pytest.approx(60)
     assert sums.channels("acceleration") == pytest.approx(dict.fromkeys([(1, "x"), (1, "y"), (1, "z")], 1 / 3))
 
 

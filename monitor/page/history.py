@@ -136,7 +136,8 @@ async def build(reader: Reader, range_: str, on: str, site: str, hour: str) -> N
             markup(_excluded(view, seen.spent, seen.sums))
         with card("By hour of the clock"):
             markup(_heat(view, seen.sums))
-            quiet("Choose an hour to see its twitches.")
+            whose = "" if view.site or len(sums.sites) < 2 else "The mean of all sites with electrodes. "
+            quiet(f"{whose}Choose an hour to see its twitches.")
         if view.range == "day":
             await _twitches(reader, view, seen)
         _logged(logged)
@@ -300,7 +301,7 @@ def _percent(share: float) -> str:
 
 def _heat(view: View, sums: Sums) -> str:
     number = sums.sites.index(view.site) if view.site else None
-    chosen = sums if number is None else sums.of_site(number)
+    chosen = sums.of_electrodes() if number is None else sums.of_site(number)
     days, hours = places_by_day(chosen, view.first)
     a_row = 7 if view.days > _WEEKS_FROM else 1
     rows = -(-view.days // a_row)

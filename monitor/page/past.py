@@ -40,6 +40,7 @@ class Place:
     site: str
     share: float
     """Of the site's time: an axis of three has a third."""
+    has_electrodes: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +64,12 @@ class Sums:
         by_site = np.bincount(self.site * len(starts) + places, self.observed_s, len(self.sites) * len(starts))
         return float(by_site.reshape(len(self.sites), len(starts)).max(axis=0, initial=0).sum())
 
+    def of_electrodes(self) -> Sums:
+        """Without accelerometers, which see other twitches; all where there is nothing else."""
+        others = [self.sites.index(place.site) for place in self.places.values() if not place.has_electrodes]
+        kept = ~np.isin(self.site, others)
+        return self._chosen(kept) if kept.any() else self
+
     def channels(self, site: str) -> dict[tuple[int, str], float]:
         """The share of each (device, channel) of a site; of all where it is empty."""
         return {key: place.share for key, place in self.places.items() if site in ("", place.site)}
@@ -70,7 +77,9 @@ class Sums:
     def within(self, since_ns: int, until_ns: int) -> Sums:
         """Those that begin in a range."""
         first, last = np.searchsorted(self.start_ns, [since_ns, until_ns]).tolist()
-        kept = slice(first, last)
+        return self._chosen(slice(first, last))
+
+    def _chosen(self, kept: slice | NDArray[np.bool_]) -> Sums:
         return Sums(
             self.sites, self.start_ns[kept], self.site[kept], self.observed_s[kept], self.analysable_s[kept],
             self.twitches[kept], self.places,
@@ -78,11 +87,7 @@ class Sums:
 
     def of_site(self, number: int) -> Sums:
         """Those of one site."""
-        kept = self.site == number
-        return Sums(
-            self.sites, self.start_ns[kept], self.site[kept], self.observed_s[kept], self.analysable_s[kept],
-            self.twitches[kept], self.places,
-        )  # fmt: skip
+        return self._chosen(self.site == number)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -174,7 +179,7 @@ def _places(keys: Sequence[tuple[int, str]], devices: Sequence[KnownDevice]) -> 
     seen = {key: (key[0], _ACCELERATION) if key in axes else key for key in keys}
     names = {known.id: known.device.name for known in devices}
     sites = sites_of([Stretch(*each, 0, 0.0, 0.0, 0) for each in seen.values()], names)
-    return {key: Place(sites[seen[key]], 1 / axes.get(key, 1)) for key in keys}
+    return {key: Place(sites[seen[key]], 1 / axes.get(key, 1), key not in axes) for key in keys}
 
 
 def places_by_day(sums: Sums, first: date) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

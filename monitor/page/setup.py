@@ -314,7 +314,8 @@ async def _kept(reader: Reader) -> None:
             ("Data folder", str(reader.folder)),
             (
                 "Raw signal",
-                f"{kept.raw_bytes / 1e9:.2f} GB of {raw.size_gb:g} GB ({share:.0f} %), {kept.raw_days} days",
+                f"{kept.raw_bytes / 1e9:.2f} GB of {raw.size_gb:g} GB ({share:.0f} %), "
+                f"{kept.raw_days} {'day' if kept.raw_days == 1 else 'days'}",
             ),
             ("Kept for", f"{raw.days:g} days (raw.days)" if raw.days else "not at all (raw.days = 0)"),
             ("Twitches, minutes, diary", "for ever"),
