@@ -159,7 +159,7 @@ def _usage(error: Any) -> str:  # noqa: ANN401
     if error.ctx is None or not sys.argv[1:]:
         return str(error.format_message())
     message = " ".join(error.format_message().replace("Value error, ", "").split())
-    faults = getattr(error.__cause__, "errors", list)()  # typer's newer versions check with pydantic
+    faults: list[Any] = getattr(error.__cause__, "errors", list)()  # typer's newer versions check with pydantic
     if faults and faults[0]["type"] in _WRONG:
         fault = faults[0]
         name = error.param.opts[0] if error.param.opts[0].startswith("-") else error.param.name.upper()

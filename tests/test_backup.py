@@ -80,7 +80,7 @@ def test_other_data_is_not_written_over(folder, tmp_path) -> None:
 
 
 def contents(folder):
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.suffix == ".sqlite"}
 
 
 def test_only_what_changed_is_copied_again(folder, tmp_path) -> None:

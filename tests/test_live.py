@@ -223,7 +223,8 @@ def test_a_reader_that_hangs_holds_nobody_up(monkeypatch, capfd):
                     time.sleep(0.005)
         assert time.monotonic() - began < 5
         assert view._left_out > 1000
-        assert os.read(reading, 202).decode() == f"{0:0100}\n{1:0100}\n"
+        said = os.read(reading, 2 * len(f"2026-11-22 22:00:00 {0:0100}\n")).decode().splitlines()
+        assert [line.split()[-1] for line in said] == [f"{0:0100}", f"{1:0100}"]
         os.close(reading)
         view._thread.join(5)
         assert not view._thread.is_alive()

@@ -209,7 +209,7 @@ def _token(body: bytes) -> str:
 async def _failed(request: Request, fault: Exception) -> Response:
     """A fault, as who asks can read it."""
     answer = await told(request, fault)
-    return _page_for(request, "Not now", json.loads(answer.body)["detail"], answer)
+    return _page_for(request, "Not now", json.loads(bytes(answer.body))["detail"], answer)
 
 
 async def _nothing_there(request: Request, _: Exception) -> Response:
