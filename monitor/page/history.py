@@ -235,12 +235,12 @@ def _rates(view: View, sums: Sums, logged: Sequence[InDiary]) -> str:
             drawn.append(charts.Line(sums.sites[number], found.rates, found.little))
     if not drawn:
         return '<p class="quiet">Nothing was recorded in this time.</p>'
-    if all(np.isnan(line.rates).all() for line in drawn):
-        return '<p class="quiet">No rate yet: a site needs a minute in which it could be analysed.</p>'
+    none = all(np.isnan(line.rates).all() for line in drawn)
+    said = '<p class="quiet">No rate yet: a site needs a minute in which it could be analysed.</p>' if none else ""
     a_bin_ns = (view.until_ns - view.since_ns) / count
     marks = [_mark(view, each, a_bin_ns) for each in logged]
     title = f"Twitches an analysable minute by site, {_day(view.first)} to {_day(view.last)}"
-    return charts.rates(drawn, count, _ticks(view, count), marks, title)
+    return said + charts.rates(drawn, count, _ticks(view, count), marks, title)
 
 
 def _mark(view: View, logged: InDiary, a_bin_ns: float) -> charts.Logged:
