@@ -674,6 +674,18 @@ def _locked(folder: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
+def is_written(folder: Path) -> bool:
+    """Whether a process writes a data folder now. One that was killed does not, whatever it wrote last."""
+    try:
+        descriptor = os.open(folder / LOCK, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        return not _take(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 if sys.platform == "win32":
     import msvcrt
 

@@ -218,6 +218,22 @@ def test_without_data_there_are_words(page):
     assert page.ask("GET", "/report")[0] == 503
 
 
+def test_what_is_not_there_is_said_to_people_and_programs(page):
+    """HTML to a browser, of ours and without scripts; JSON to whatever asks the API."""
+    browser = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    for path, status, said in (
+        ("/nothing", 404, b"There is nothing of this name"),
+        ("/assets/nothing", 404, b"There is nothing of this name"),
+        ("/report", 503, b"Start monitoring first"),
+    ):
+        found, headers, body = page.ask("GET", path, headers=browser)
+        assert (found, headers["content-type"]) == (status, "text/html; charset=utf-8"), path
+        assert said in body, path
+        assert (b"style.css" in body, b"<script" in body) == (True, False), path
+    found, headers, body = page.ask("GET", "/api/v1/nothing", headers=browser)
+    assert (found, "detail" in json.loads(body)) == (404, True)
+
+
 def test_forwarded_headers_are_not_believed(page):
     """There is no proxy; NiceGUI would put a prefix of theirs into every page."""
     _, _, body = page.ask("GET", "/", headers={"X-Forwarded-Prefix": "/evil", "X-Forwarded-Host": "evil.example"})
