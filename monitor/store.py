@@ -71,6 +71,8 @@ _MINUTE_CLOSED_NS = 75 * 10**9
 """After its start a minute is taken as closed: the detector decides within seconds."""
 _DEAD_LETTERS_MAX = 100_000
 """Of a sink; older ones are counted only."""
+_ASKED_S = 0.05
+"""Who asks whether the lock is held has it for a moment."""
 _OLDEST_SQLITE = (3, 38, 0)  # STRICT tables, JSON built in
 
 
@@ -663,7 +665,7 @@ def _locked(folder: Path) -> Iterator[int]:
     """Keep other writers out. The file stays: if it were removed, two could each lock one of that name."""
     descriptor = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR, 0o600)
     try:
-        if not _take(descriptor):
+        if not _taken(descriptor):
             holder = os.read(descriptor, 20).decode("ascii", "replace").strip() or "unknown"
             remedy = "Stop it first, or name another data folder"
             raise StoreError(f"{folder} is in use by process {holder}", remedy)
@@ -672,6 +674,13 @@ def _locked(folder: Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _taken(descriptor: int) -> bool:
+    if _take(descriptor):
+        return True
+    time.sleep(_ASKED_S)
+    return _take(descriptor)
 
 
 def is_written(folder: Path) -> bool:
