@@ -111,9 +111,7 @@ def restarted(demo):
         ticks = sum(map(int, fields.split()[11:13]))  # in user and kernel mode
         assert ticks / os.sysconf("SC_CLK_TCK") < RESTART_S
     (said,) = [line for line in demo.err if "nothing was watched" in line]
-    assert re.fullmatch(
-        r"[-\d]{10} [:\d]{8} nothing was watched since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d \(\d+\.\d (s|min)\)\n", said
-    )
+    assert re.fullmatch(r"nothing was watched since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d \(\d+\.\d (s|min)\)\n", said)
 
 
 def checked(before, after):
