@@ -37,6 +37,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, astuple, dataclass, fields
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -432,7 +433,7 @@ class Store:
                 execute(_INSERT_GAP, (device_id, *_gap_values(record)))
                 execute(_ACCOUNT, (device_id, record.stream.name, record.end_ns))
             case Minute():
-                execute(_ADD_MINUTE, (device_id, *astuple(record), _utc_offset_s(record.start_ns)))
+                execute(_ADD_MINUTE, (device_id, *_minute_values(record), _utc_offset_s(record.start_ns)))
             case Status():
                 execute(_REPLACE_STATUS, (device_id, now_ns, *_status_values(record)))
             case Observed():
@@ -740,6 +741,10 @@ def _refuse_older(path: Path, connection: Connection) -> None:
 def _dump(value: object) -> str:
     """One text for one value: part of a key. Infinity and NaN are not JSON and raise ValueError."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+_minute_values = attrgetter(*(field.name for field in fields(Minute)))
+"""`astuple` would copy each number deeply; of minutes there are many."""
 
 
 def _twitch_values(twitch: Twitch) -> tuple[object, ...]:
