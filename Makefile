@@ -27,8 +27,9 @@ run: .venv/run ## an emulated wearable on a virtual radio, on a page in the brow
 	trap '' TSTP; set -m; .venv/bin/fasciwatch demo --page $(ARGS); exit $$?
 
 # All at once, as many at a time as there are cores: most wait for a radio, a server or a browser. What is chosen runs alone.
+# They start a hundred processes, which need not be compiled anew each, whatever else is asked for here.
 test: .venv/dev ## the tests; ARGS='-k name' chooses, ARGS='-m long' runs the long ones
-	@.venv/bin/python -m pytest $(or $(ARGS),-n auto --dist loadfile)
+	@PYTHONDONTWRITEBYTECODE= .venv/bin/python -m pytest $(or $(ARGS),-n auto --dist loadfile)
 
 test-bluez: .venv/dev ## the collector against real BlueZ, in an emulated computer: Debian, minutes
 	@tests/bluez/run

@@ -223,6 +223,8 @@ def _seconds(codec: Codec, characteristic: str, data: bytes) -> float:
 
 
 def main(number: int, seed: int, only: str = "") -> bool:
+    if only not in ("", *CASES):
+        sys.exit(f"{only} is none of {', '.join(CASES)}")
     print(f"{number} payloads each, seed {seed}")
     for name, make in CASES.items():
         if only not in ("", name):

@@ -9,9 +9,10 @@ wrote (the diary, answers to alerts) lies beside the store in databases of its o
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
-from monitor.database import StoreError, copy, explained, verify, wal_bytes
+from monitor.database import StoreError, connect_to_read, copy, explained, verify, wal_bytes
 from monitor.raw import FOLDER, RawArchive, day_files
 from monitor.store import DATABASE
 
@@ -27,6 +28,7 @@ def backed_up(folder: Path, destination: Path) -> Iterator[str]:
         or destination.resolve() == folder.resolve()
     ):
         raise StoreError(f"{destination} is the data itself", "Name a folder elsewhere, best on another disk")
+    _refuse_others(folder, destination)
     with explained(destination):
         (destination / FOLDER).mkdir(mode=0o700, parents=True, exist_ok=True)
     copy(folder / DATABASE, destination / DATABASE)
@@ -62,6 +64,25 @@ def restored(source: Path, folder: Path) -> Iterator[str]:
         yield database.name
     copy(source / DATABASE, folder / DATABASE)
     yield DATABASE
+
+
+def _refuse_others(folder: Path, destination: Path) -> None:
+    """An earlier backup of the same data is renewed; what else lies there is left alone, if it is no data."""
+    if (destination / DATABASE).exists():
+        (begun_ns, last_ns), (begun_there_ns, last_there_ns) = _span_ns(folder), _span_ns(destination)
+        if begun_there_ns != begun_ns:
+            raise StoreError(f"{destination} holds other data than {folder}", "Name a folder of its own")
+        if last_there_ns > last_ns:
+            raise StoreError(f"{destination} holds newer data than {folder}", "Name a folder of its own")
+    elif _beside(destination) or day_files(destination / FOLDER):
+        raise StoreError(f"{destination} holds data that is no backup", "Name a folder of its own")
+
+
+def _span_ns(folder: Path) -> tuple[int, int]:
+    """When the first session began, by which data is known, and the last commit."""
+    with explained(folder / DATABASE), closing(connect_to_read(folder / DATABASE)) as connection:
+        begun_ns, last_ns = connection.execute("SELECT min(begun_ns), max(last_ns) FROM session").fetchone()
+        return begun_ns or 0, last_ns or 0
 
 
 def _beside(folder: Path) -> list[Path]:

@@ -10,6 +10,7 @@ import asyncio
 import io
 import json
 import logging
+import re
 import signal
 import sys
 import time
@@ -67,7 +68,7 @@ from monitor.detection import calibration
 from monitor.detection.events import Context, Twitch
 from monitor.diary import read_diary
 from monitor.diary import triggers as triggers_of
-from monitor.doctor import checks, is_alive
+from monitor.doctor import checks
 from monitor.found import keep as keep_findings
 from monitor.glance import Glances
 from monitor.inbox import Inbox
@@ -81,7 +82,7 @@ from monitor.score import marked, read_truth, scored
 from monitor.sinks.desktop import Desktop
 from monitor.sinks.requests import Requests
 from monitor.sinks.web import Heartbeat, Webhook
-from monitor.store import Archive, Linked, Session, Store, Summary
+from monitor.store import Archive, Linked, Store, Summary, is_written
 from monitor.terminal import ConfigFile, DataDir, Json, Since, TimeZone
 from monitor.terminal import demo_folder as _demo_folder
 from monitor.terminal import note as _note
@@ -141,11 +142,32 @@ def main() -> None:
     sys.exit(exit_code)
 
 
+_WRONG = {
+    "int_parsing": "is no whole number",
+    "int_from_float": "is no whole number",
+    "float_parsing": "is no number",
+    "greater_than_equal": "is too small: {} at least",
+    "greater_than": "is too small: more than {}",
+    "less_than_equal": "is too large: {} at most",
+    "less_than": "is too large: less than {}",
+}
+"""pydantic's names of faults -> words for people who write commands."""
+
+
 def _usage(error: Any) -> str:  # noqa: ANN401
     """What is wrong, and where the right is described; the help itself where nothing was asked."""
-    message = " ".join(error.format_message().split())
     if error.ctx is None or not sys.argv[1:]:
         return str(error.format_message())
+    message = " ".join(error.format_message().replace("Value error, ", "").split())
+    faults: list[Any] = getattr(error.__cause__, "errors", list)()  # typer's newer versions check with pydantic
+    if faults and faults[0]["type"] in _WRONG:
+        fault = faults[0]
+        name = error.param.opts[0] if error.param.opts[0].startswith("-") else error.param.name.upper()
+        limit = next(iter(fault.get("ctx", {}).values()), "")
+        message = f"{name} {fault['input']!r} {_WRONG[fault['type']].format(limit)}"
+    elif re.match(r"No such option: -[\d.]", message):  # taken for an option
+        said = next(each for each in sys.argv if re.match(r"-[\d.]", each))
+        message = f"{said!r} is negative, which nothing here can be"
     return f"{error.ctx.command_path}: {message.rstrip('.')}. See `{error.ctx.command_path} --help`"
 
 
@@ -552,16 +574,18 @@ def status(
     """Say what is being watched, and what the last hours held."""
     now_ns = time.time_ns()
     since_ns = _since_ns(since, now_ns)
-    with Archive.open(_revealed(config_file, data)) as archive:
+    folder = _revealed(config_file, data)
+    with Archive.open(folder) as archive:
         summary = archive.summary(since_ns, now_ns)
         gaps = archive.gaps(since_ns, now_ns)
         troubles = archive.troubles()
+    running = is_written(folder)
     missing = _missing(gaps, since_ns)
     if json_lines:
         told = [{"name": t.name, "since": lines.utc(t.at_ns), "detail": t.detail} for t in troubles]
-        _print(lines.as_json(_status_fields(summary, missing, now_ns) | {"troubles": told}))
+        _print(lines.as_json(_status_fields(summary, missing, running=running) | {"troubles": told}))
     else:
-        _print_status(summary, missing, since, now_ns)
+        _print_status(summary, missing, since, running=running)
         for trouble in troubles:
             _print(f"since {lines.local(trouble.at_ns)}: {trouble.detail}")
 
@@ -661,7 +685,7 @@ app.command()(cli_diary.felt)
 app.command()(cli_report.report)
 app.command()(cli_report.redflags)
 app.command()(cli_cohort.cohort)
-app.add_typer(cli_export.app, name="export", help="Write what is stored as files that others read.")
+app.command()(cli_export.export)
 app.add_typer(cli_simulate.app, name="simulate", help="People who do not exist, to plan a study with.")
 app.add_typer(cli_study.app, name="study", help="Take part in a study under a pseudonym.")
 app.command()(cli_page.page)
@@ -970,16 +994,11 @@ def _missing(gaps: Sequence[tuple[int, Gap]], since_ns: int) -> Missing:
     return totals
 
 
-def _is_running(session: Session | None, now_ns: int) -> bool:
-    """A killed one has no end either, but gives no sign of life."""
-    return session is not None and session.ended_ns is None and is_alive(session.last_ns, now_ns)
-
-
-def _status_fields(summary: Summary, missing: Missing, now_ns: int) -> lines.Fields:
+def _status_fields(summary: Summary, missing: Missing, *, running: bool) -> lines.Fields:
     session, health = summary.session, {h.device_id: h for h in summary.health}
     return {
         "type": "status",
-        "running": _is_running(session, now_ns),
+        "running": running,
         "begun": lines.utc(session.begun_ns) if session else None,
         "last": lines.utc(session.last_ns) if session else None,
         "devices": [
@@ -1008,15 +1027,14 @@ def _status_fields(summary: Summary, missing: Missing, now_ns: int) -> lines.Fie
     }
 
 
-def _print_status(summary: Summary, missing: Missing, since: str, now_ns: int) -> None:
+def _print_status(summary: Summary, missing: Missing, since: str, *, running: bool) -> None:
     session = summary.session
     if session is None:
         _note("nothing was recorded yet")
         return
     end = session.ended_ns
     state = f"ended {lines.local(end)}" if end else f"last sign of life {lines.local(session.last_ns)}"
-    running = "running" if _is_running(session, now_ns) else state
-    _print(f"session begun {lines.local(session.begun_ns)}, {running}")
+    _print(f"session begun {lines.local(session.begun_ns)}, {'running' if running else state}")
     names = {known.id: known.device.name for known in summary.devices}
     rows = (
         (

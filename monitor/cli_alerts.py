@@ -16,8 +16,7 @@ import typer
 from monitor import lines
 from monitor.alerts.engine import TEST, Alert, Change, Said, Verb
 from monitor.alerts.said import AlertError, said_of, say
-from monitor.doctor import is_alive
-from monitor.store import Archive
+from monitor.store import Archive, is_written
 from monitor.terminal import ConfigFile, DataDir, Json, note, print_table, readable, since_ns
 from monitor.terminal import say as print_line
 
@@ -54,7 +53,7 @@ def list_(
     print_table(
         ("alert", "state", "since", "snoozed until", "why"), [_row(alert, now_ns, history) for alert in found]
     )
-    if not _is_running(folder):
+    if not is_written(folder):
         note("nothing is being watched now: this is how it was")
     raised = [alert for alert in found if alert.raised and not alert.acknowledged]
     if raised and not history:
@@ -119,7 +118,7 @@ def _say(
         return
     until = "" if said.until_ns is None else f" until {lines.local(said.until_ns)}"
     note(
-        f"{name}: {_DONE[verb]}{until}" + ("" if _is_running(folder) else "; it holds once `run` is at work again")
+        f"{name}: {_DONE[verb]}{until}" + ("" if is_written(folder) else "; it holds once `run` is at work again")
     )
 
 
@@ -141,14 +140,8 @@ def _state(alert: Alert) -> str:
     return f"{alert.severity}, acknowledged" if alert.acknowledged else str(alert.severity)
 
 
-def _is_running(folder: Path) -> bool:
-    with Archive.open(folder) as archive:
-        session = archive.summary(0, 0).session
-    return session is not None and session.ended_ns is None and is_alive(session.last_ns, time.time_ns())
-
-
 def _refuse_idle(folder: Path) -> None:
-    if not _is_running(folder):
+    if not is_written(folder):
         raise AlertError("nothing is being watched now, so nothing sends alerts", "Start `fasciwatch run` first")
 
 

@@ -1,4 +1,4 @@
-"""The commands `fasciwatch export …`."""
+"""The command `fasciwatch export FORM FOLDER`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -18,13 +19,17 @@ from monitor.store import Archive
 from monitor.study import Study
 from monitor.terminal import ConfigFile, DataDir, Json, Since, note, progress, readable, say, since_ns
 
-app = typer.Typer(no_args_is_help=True)
-
-Out = Annotated[Path, typer.Argument(help="Folder to write to.", show_default=False)]
-DeviceName = Annotated[str, typer.Option("--device", help="Only of this one.")]
-Subject = Annotated[str, typer.Option(help="Pseudonym; else that of the study, or P01.")]
-Identified = Annotated[bool, typer.Option("--identified", help="With the names of devices and the diary's notes.")]
 Heard = Callable[[float], None]
+
+
+class Form(StrEnum):
+    """What others read."""
+
+    EDF = "edf"
+    BDF = "bdf"
+    BIDS = "bids"
+    CSV = "csv"
+    PARQUET = "parquet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,94 +74,50 @@ def _tell(person: _Person, written: Iterable[Path], *, json_lines: bool) -> None
         note("nothing was kept in that time")
 
 
-def _signal(form: str, out: Path, person: _Person, *, json_lines: bool) -> None:
-    with progress(f"{form.upper()} of {lines.length(person.seconds)}", person.seconds) as heard:
-        chosen = edf.FORMS[form]
-        files = edf.export(person.source, chosen, edf.plain_name(person.source, chosen, out), note, heard)
-        _tell(person, (each.path for each in files), json_lines=json_lines)
-
-
-@app.command("edf")
-def export_edf(
-    out: Out,
+def export(
+    form: Annotated[Form, typer.Argument(help="What to write.", show_default=False)],
+    out: Annotated[Path, typer.Argument(help="Folder to write to.", show_default=False)],
     since: Since = "all",
-    device: DeviceName = "",
-    subject: Subject = "",
-    identified: Identified = False,
+    device: Annotated[str, typer.Option(help="Only of this one.")] = "",
+    subject: Annotated[str, typer.Option(help="Pseudonym; else that of the study, or P01.")] = "",
+    identified: Annotated[
+        bool, typer.Option("--identified", help="With the names of devices and the diary's notes.")
+    ] = False,
     config_file: ConfigFile = None,
     data: DataDir = None,
     json_lines: Json = False,
 ) -> None:
-    """Raw signal as EDF+, with twitches, triggers and gaps."""
-    with _person(config_file, data, since, device, subject, identified=identified) as person:
-        _signal("edf", out, person, json_lines=json_lines)
+    """Write what is stored as files that others read.
 
+    edf: raw signal as EDF+, with twitches, triggers and gaps.
 
-@app.command("bdf")
-def export_bdf(
-    out: Out,
-    since: Since = "all",
-    device: DeviceName = "",
-    subject: Subject = "",
-    identified: Identified = False,
-    config_file: ConfigFile = None,
-    data: DataDir = None,
-    json_lines: Json = False,
-) -> None:
-    """The same as BDF+, for devices of up to 24 bits."""
-    with _person(config_file, data, since, device, subject, identified=identified) as person:
-        _signal("bdf", out, person, json_lines=json_lines)
+    bdf: the same as BDF+, for devices of up to 24 bits.
 
+    bids: raw signal in a folder as BIDS-EMG asks for.
 
-@app.command("bids")
-def export_bids(
-    out: Out,
-    since: Since = "all",
-    device: DeviceName = "",
-    subject: Subject = "",
-    identified: Identified = False,
-    config_file: ConfigFile = None,
-    data: DataDir = None,
-    json_lines: Json = False,
-) -> None:
-    """Raw signal in a folder as BIDS-EMG asks for."""
-    with _person(config_file, data, since, device, subject, identified=identified) as person:
-        said = bids.Study(person.part.name, person.part.group) if person.part else bids.Study()
-        with progress("BIDS", person.seconds) as heard:
-            files = bids.export(person.source, edf.FORMS["bdf"], out, said, note, heard)
-            _tell(person, files, json_lines=json_lines)
+    csv: twitches, minutes, contexts, gaps and triggers.
 
-
-@app.command("csv")
-def export_csv(
-    out: Out,
-    since: Since = "all",
-    device: DeviceName = "",
-    subject: Subject = "",
-    identified: Identified = False,
-    config_file: ConfigFile = None,
-    data: DataDir = None,
-    json_lines: Json = False,
-) -> None:
-    """Twitches, minutes, contexts, gaps and triggers as CSV."""
-    with _person(config_file, data, since, device, subject, identified=identified) as person:
-        _tell(person, tables.export_csv(person.source, out), json_lines=json_lines)
-
-
-@app.command("parquet")
-def export_parquet(
-    out: Out,
-    since: Since = "all",
-    device: DeviceName = "",
-    subject: Subject = "",
-    identified: Identified = False,
-    config_file: ConfigFile = None,
-    data: DataDir = None,
-    json_lines: Json = False,
-) -> None:
-    """The same as Parquet, and the raw signal, exactly."""
+    parquet: the same, and the raw signal, exactly.
+    """
     with (
         _person(config_file, data, since, device, subject, identified=identified) as person,
-        progress("Parquet", person.seconds) as heard,
+        progress(f"{form.upper()} of {lines.length(person.seconds)}", person.seconds) as heard,
     ):
-        _tell(person, tables.export_parquet(person.source, out, heard), json_lines=json_lines)
+        _tell(person, _written(form, person, out, heard), json_lines=json_lines)
+
+
+def _written(form: Form, person: _Person, out: Path, heard: Heard) -> Iterable[Path]:
+    """Each file once it is whole."""
+    source, part = person.source, person.part
+    match form:
+        case Form.EDF | Form.BDF:
+            chosen = edf.FORMS[form]
+            files = edf.export(source, chosen, edf.plain_name(source, chosen, out), note, heard)
+            return (each.path for each in files)
+        case Form.BIDS:
+            said = bids.Study(part.name, part.group) if part else bids.Study()
+            return bids.export(source, edf.FORMS["bdf"], out, said, note, heard)
+        case Form.CSV:
+            return tables.export_csv(source, out)
+        case Form.PARQUET:
+            return tables.export_parquet(source, out, heard)

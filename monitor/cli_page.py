@@ -12,7 +12,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,7 +22,7 @@ import typer
 from monitor import config
 from monitor.credentials import credential
 from monitor.labelled import labelled_lines
-from monitor.page.place import free_port, is_loopback, url
+from monitor.page.place import free_port, is_loopback
 from monitor.study import part_in
 from monitor.terminal import ConfigFile, DataDir, note, revealed, say
 
@@ -53,8 +55,9 @@ def page(
     os.environ.setdefault("NICEGUI_STORAGE_PATH", str(folder / "page"))  # for what we never have it keep
     from monitor.page.server import serve  # noqa: PLC0415
 
+    told = partial(print, flush=True) if child else note  # to whom started us
     reach = _reach(settings.page, folder, address, port, phone=phone)
-    serve(folder, settings, config_file, reach, opened=browser, until_left=child, say=note)
+    serve(folder, settings, config_file, reach, opened=browser, until_left=child, say=told)
 
 
 def labels(config_file: ConfigFile = None, data: DataDir = None) -> None:
@@ -86,23 +89,38 @@ def beside(
     descriptor = os.open(folder / _LOG, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
     # Ctrl-C is for us: we end it, after what we collect is safe. It ends by itself where we are killed.
     process = subprocess.Popen(  # noqa: S603
-        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=descriptor, start_new_session=True
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=descriptor,
+        start_new_session=True,
+        encoding="utf-8",
+        errors="replace",
     )
     os.close(descriptor)
-    note(
-        f"the page: {url(settings.page.address, port, tls=settings.page.certificate is not None)}, in some seconds"
-    )
+    relay = Thread(target=_relay, args=(process,), name="page", daemon=True)
+    relay.start()
     try:
         yield
     finally:
         process.terminate()
         try:
-            process.communicate(timeout=_LEAVE_S)
+            process.wait(_LEAVE_S)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.communicate()
+            process.wait()
+        relay.join(_LEAVE_S)
+        for pipe in (process.stdin, process.stdout):
+            if pipe:
+                pipe.close()
         if process.returncode not in (0, -signal.SIGTERM, -signal.SIGKILL):
             note(f"the page ended by itself; {folder / _LOG} says why")
+
+
+def _relay(process: subprocess.Popen[str]) -> None:
+    """Pass on what the page says: where it is, once it answers there."""
+    for line in process.stdout or ():
+        note(line.rstrip("\n"))
 
 
 def _reach(wanted: config.Page, folder: Path, address: str, port: int, *, phone: bool) -> Reach:

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from monitor import config, lines, study
+from monitor.store import DATABASE, Archive
 from monitor.study import Study
 from monitor.terminal import ConfigFile, DataDir, Json, note, say
 
@@ -73,13 +74,25 @@ def withdraw(
             f"{folder} is {part.pseudonym}, not {pseudonym}", "Name the right folder with --data"
         )
     gone, others = study.found_of(folder, places or [])
+    sent_to = _sent_to(folder)
     if yes:
         study.withdraw(folder, gone)
     for path in gone:
         say(lines.as_json({"type": "removed" if yes else "found", "path": str(path)}) if json_lines else str(path))
     for path in others:
         note(f"not ours, left alone: {path}")
+    if sent_to:
+        note(f"sent away, and still there: what {', '.join(sent_to)} took. Have it deleted where it is kept")
+    note("a stack in docker keeps what it was sent in its folder `volumes`, and backups keep all: both are yours")
     if yes:
-        note(f"{pseudonym} is gone from here. Summaries were of all: run the cohort again. Backups are yours")
+        note(f"{pseudonym} is gone from here. Summaries were of all: run the cohort again")
     else:
         note("nothing was removed; --yes removes all of these")
+
+
+def _sent_to(folder: Path) -> list[str]:
+    """Servers that were sent records."""
+    if not (folder / DATABASE).exists():
+        return []
+    with Archive.open(folder) as archive:
+        return [sink.name for sink in archive.sinks()]

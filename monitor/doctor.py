@@ -25,13 +25,11 @@ from firmware_interface.codecs import Codec
 from firmware_interface.errors import Fault
 from monitor.database import StoreError, damaged, database_version, verify
 from monitor.raw import FOLDER, RawArchive
-from monitor.store import DATABASE, Archive, Store
+from monitor.store import DATABASE, Archive, Store, is_written
 
 _OLDEST_BLEAK = (3, 0, 2)
 """2.0 to 3.0.1 lose notifications on BlueZ (https://github.com/hbldh/bleak/issues/1885)."""
 _SCAN_S = 2.0
-_SIGN_OF_LIFE_NS = 10 * 10**9
-"""A running session commits every second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +66,6 @@ def checks(
         yield bluez_checked(_bluez_version())
         yield switches_checked(Path("/sys/class/rfkill"))
     yield _tried("Bluetooth", lambda: _bluetooth_found(codecs))
-
-
-def is_alive(last_ns: int, now_ns: int) -> bool:
-    """Whether a session that committed at `last_ns` still runs."""
-    return now_ns - last_ns < _SIGN_OF_LIFE_NS
 
 
 def bleak_checked(found: str) -> Check:
@@ -122,13 +115,12 @@ def _tried(name: str, find: Callable[[], str]) -> Check:
 
 def _folder_found(folder: Path) -> str:
     try:
-        with Archive.open(folder) as archive:
-            session = archive.summary(0, 0).session
+        Archive.open(folder).close()
     except StoreError:
         if (folder / DATABASE).exists():
             raise
         return _made_and_removed(folder)
-    if session is not None and session.ended_ns is None and is_alive(session.last_ns, time.time_ns()):
+    if is_written(folder):
         return f"{folder}, being written"
     Store.open(folder).close(time.time_ns())
     return f"{folder}, can be written"

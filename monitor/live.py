@@ -50,6 +50,7 @@ _STATES: dict[State | None, tuple[str, str]] = {
     State.VOLUNTARY: ("voluntary", "cyan"),
     State.ARTEFACT: ("artefact", "yellow"),
     State.BAD_CONTACT: ("bad contact", "red"),
+    State.SETTLING: ("settling", "dim"),
     State.GAP: ("gap", "red"),
 }
 
@@ -113,7 +114,8 @@ class Lines:
     def tell(self, device: str, what: Told) -> None:
         """Have it written."""
         if not self._as_json:
-            self._put(sys.stdout, _sentence(device, what))
+            if not (isinstance(what, Context) and what.state is State.SETTLING):  # after each loss, on three axes
+                self._put(sys.stdout, _sentence(device, what))
         elif isinstance(what, Twitch | Context | Gap):
             self._put(sys.stdout, lines.as_json(lines.at_utc(what, device)))
         else:
@@ -286,7 +288,8 @@ def _sentence(device: str, what: Told) -> str:
         case Twitch() | Context():
             return f"{lines.local(what.onset_ns)} {device}: {_news(what)}"
         case _:
-            return f"{device}: {_news(what)}" if device else _news(what)
+            now = lines.local(time.time_ns())
+            return f"{now} {device}: {_news(what)}" if device else f"{now} {_news(what)}"
 
 
 def _news(what: Told) -> str:

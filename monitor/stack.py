@@ -59,10 +59,20 @@ def initialised(folder: Path) -> list[str]:
     """
     try:
         folder.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
+        _refuse_others(folder)
         return [*_shipped(folder), *_folders(folder), *_secrets(folder), *_broker(folder), *_environment(folder)]
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise StackError(f"{error.filename or folder}: {reason}", "Name another folder") from error
+
+
+def _refuse_others(folder: Path) -> None:
+    """A folder with something else in it could have a docker-compose.yml or .env that is not ours to change."""
+    compose = folder / COMPOSE
+    begun = compose.is_file() and b"fasciwatch stack init" in compose.read_bytes()
+    is_ours = begun or any((folder / "secrets" / name).exists() for name in SECRETS)
+    if any(folder.iterdir()) and not is_ours:
+        raise StackError(f"{folder} holds other files already", "Name a new folder, or an empty one")
 
 
 def configuration(folder: Path) -> str:

@@ -37,6 +37,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, astuple, dataclass, fields
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -71,6 +72,8 @@ _MINUTE_CLOSED_NS = 75 * 10**9
 """After its start a minute is taken as closed: the detector decides within seconds."""
 _DEAD_LETTERS_MAX = 100_000
 """Of a sink; older ones are counted only."""
+_ASKED_S = 0.05
+"""Who asks whether the lock is held has it for a moment."""
 _OLDEST_SQLITE = (3, 38, 0)  # STRICT tables, JSON built in
 
 
@@ -430,7 +433,7 @@ class Store:
                 execute(_INSERT_GAP, (device_id, *_gap_values(record)))
                 execute(_ACCOUNT, (device_id, record.stream.name, record.end_ns))
             case Minute():
-                execute(_ADD_MINUTE, (device_id, *astuple(record), _utc_offset_s(record.start_ns)))
+                execute(_ADD_MINUTE, (device_id, *_minute_values(record), _utc_offset_s(record.start_ns)))
             case Status():
                 execute(_REPLACE_STATUS, (device_id, now_ns, *_status_values(record)))
             case Observed():
@@ -663,13 +666,32 @@ def _locked(folder: Path) -> Iterator[int]:
     """Keep other writers out. The file stays: if it were removed, two could each lock one of that name."""
     descriptor = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR, 0o600)
     try:
-        if not _take(descriptor):
+        if not _taken(descriptor):
             holder = os.read(descriptor, 20).decode("ascii", "replace").strip() or "unknown"
             remedy = "Stop it first, or name another data folder"
             raise StoreError(f"{folder} is in use by process {holder}", remedy)
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode("ascii"))
         yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _taken(descriptor: int) -> bool:
+    if _take(descriptor):
+        return True
+    time.sleep(_ASKED_S)
+    return _take(descriptor)
+
+
+def is_written(folder: Path) -> bool:
+    """Whether a process writes a data folder now. One that was killed does not, whatever it wrote last."""
+    try:
+        descriptor = os.open(folder / LOCK, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        return not _take(descriptor)
     finally:
         os.close(descriptor)
 
@@ -719,6 +741,10 @@ def _refuse_older(path: Path, connection: Connection) -> None:
 def _dump(value: object) -> str:
     """One text for one value: part of a key. Infinity and NaN are not JSON and raise ValueError."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+_minute_values = attrgetter(*(field.name for field in fields(Minute)))
+"""`astuple` would copy each number deeply; of minutes there are many."""
 
 
 def _twitch_values(twitch: Twitch) -> tuple[object, ...]:

@@ -153,11 +153,19 @@ async def listen(device, family, seconds, codec=None):
     """Scan, recognise, connect, introduce, start, hear for so long, stop."""
     async with VirtualRadio() as air:
         peripheral = await air.add_peripheral(device.name, ADDRESS, services(device))
-        (sighting,) = await Radio([family], air.backend).scan(0.2)
-        assert sighting.codec is family
+        assert await sighted(Radio([family], air.backend)) is family
         found = await BleakScanner.find_device_by_address(ADDRESS, timeout=1, backend=air.backend[1])
         async with BleakClient(found, backend=air.backend[0]) as client:
             return await _Session(device, peripheral, client).run(family, seconds, codec)
+
+
+async def sighted(radio):
+    """The family of the only device in reach. It advertises now and then, and a busy machine may miss it."""
+    async with asyncio.timeout(5):
+        while not (sightings := await radio.scan(0.2)):
+            pass
+    (sighting,) = sightings
+    return sighting.codec
 
 
 class _Session:

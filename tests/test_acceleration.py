@@ -224,11 +224,10 @@ def test_a_single_motor_unit_is_not_claimed():
 @pytest.mark.parametrize(
     ("steps_hz", "g"),
     [
-        (1.5, 0.1),
         (2.0, 0.25),
         *(
             pytest.param(hz, g, marks=pytest.mark.long)
-            for hz, g in ((1.5, 0.5), (2.0, 0.5), (2.5, 0.1), (2.5, 0.5))
+            for hz, g in ((1.5, 0.1), (1.5, 0.5), (2.0, 0.5), (2.5, 0.1), (2.5, 0.5))
         ),
     ],
 )
@@ -249,7 +248,7 @@ def test_a_long_walk_is_not_taken_for_rest():
     assert analysable_share(events) < 0.2
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_turning_is_no_twitch(seed):
     events = detect(turns(200, seed=seed))
     assert len(onsets(events)) <= 0.3 * 200 / 60
@@ -345,7 +344,10 @@ def test_properties_have_a_number_for_each_axis():
 # ── the wrist, free living ──
 
 
-@pytest.mark.parametrize(("mg", "target"), [(20, 0.25), (40, 0.85), (80, 0.97)])
+@pytest.mark.parametrize(
+    ("mg", "target"),
+    [(40, 0.85), *(pytest.param(mg, target, marks=pytest.mark.long) for mg, target in ((20, 0.25), (80, 0.97)))],
+)
 def test_planted_in_a_free_living_wrist(mg, target):
     path = DATA / f"wrist_acc_planted_{mg}mg.edf"
     if not path.exists():

@@ -60,6 +60,29 @@ def test_what_people_wrote_comes_along(folder, tmp_path, capfd) -> None:
         list(restored(tmp_path / "copy", tmp_path / "back"))
 
 
+def test_other_data_is_not_written_over(folder, tmp_path) -> None:
+    """Another person's, what went on from a backup, a diary alone. What is no data is left alone."""
+    (tmp_path / "diary").mkdir()
+    (tmp_path / "diary" / "diary.sqlite").touch()
+    list(backed_up(folder, tmp_path / "newer"))
+    for name, now_ns in (("other", 7), ("newer", 1 << 61)):
+        store = Store.open(tmp_path / name)
+        store.begin(now_ns=now_ns, version="", settings={})
+        store.close(now_ns)
+    for name, words in (("other", "other data than"), ("newer", "newer data than"), ("diary", "is no backup")):
+        before = contents(tmp_path / name)
+        with pytest.raises(StoreError, match=words):
+            list(backed_up(folder, tmp_path / name))
+        assert contents(tmp_path / name) == before
+    (tmp_path / "holiday").mkdir()
+    (tmp_path / "holiday" / "photo.jpg").touch()
+    assert DATABASE in list(backed_up(folder, tmp_path / "holiday"))
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.suffix == ".sqlite"}
+
+
 def test_only_what_changed_is_copied_again(folder, tmp_path) -> None:
     list(backed_up(folder, tmp_path / "copy"))
     raw = Raw(folder, ALL)

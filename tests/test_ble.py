@@ -122,7 +122,7 @@ class Board:
 
 async def test_a_scan_names_the_device_and_its_family(air, radio, worn):
     await air.add_peripheral("stranger", SECOND, [Service("0000180f-0000-1000-8000-00805f9b34fb", ())])
-    found = {sighting.address: sighting for sighting in await radio.scan(0.3)}
+    found = {sighting.address: sighting for sighting in await radio.scan(1)}
     assert (found[FIRST].name, found[FIRST].codec) == ("fasciwatch demo", OpenProfile)
     assert found[FIRST].services == (OPEN_PROFILE,)
     assert found[FIRST].rssi < 0

@@ -115,7 +115,9 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("family", OTHERS)
+@pytest.mark.parametrize(
+    "family", ["Ganglion", *(pytest.param(each, marks=pytest.mark.long) for each in OTHERS if each != "Ganglion")]
+)
 async def test_a_capture_of_another_family_replays_too(tmp_path, family):
     """Some packets are lost: what its codec remembers, and how its clock was fitted, follows from the capture."""
     path = tmp_path / f"bug{capture.SUFFIX}"

@@ -196,14 +196,15 @@ def test_every_answer_has_our_headers(page):
     """Pages, data, assets, refusals; pages with a nonce that is never the same."""
     nonces = set()
     for path in ("/", "/log", "/login", "/api/v1/status", "/metrics", "/assets/style.css", "/nothing"):
-        _, headers, body = page.ask("GET", path)
+        _, headers, body = page.ask("GET", path, headers={"Accept": "text/html"})
         assert headers["x-content-type-options"] == "nosniff", path
         said = headers["content-security-policy"]
         assert "frame-ancestors 'none'" in said
         assert "://" not in said
         if headers["content-type"].startswith("text/html"):
             nonce = said.split("'nonce-")[1].split("'")[0]
-            assert body.count(b"<script") == body.count(f'<script nonce="{nonce}"'.encode()) > 0
+            assert body.count(b"<script") == body.count(f'<script nonce="{nonce}"'.encode())
+            assert b"<script" in body or path == "/nothing"
             nonces.add(nonce)
     assert len(nonces) == 4
 
@@ -216,6 +217,22 @@ def test_without_data_there_are_words(page):
     for path in ("/", "/log", "/history", "/answers", "/alerts", "/setup"):
         assert page.ask("GET", path)[0] == 200, path
     assert page.ask("GET", "/report")[0] == 503
+
+
+def test_what_is_not_there_is_said_to_people_and_programs(page):
+    """HTML to a browser, of ours and without scripts; JSON to whatever asks the API."""
+    browser = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    for path, status, said in (
+        ("/nothing", 404, b"There is nothing of this name"),
+        ("/assets/nothing", 404, b"There is nothing of this name"),
+        ("/report", 503, b"Start monitoring first"),
+    ):
+        found, headers, body = page.ask("GET", path, headers=browser)
+        assert (found, headers["content-type"]) == (status, "text/html; charset=utf-8"), path
+        assert said in body, path
+        assert (b"style.css" in body, b"<script" in body) == (True, False), path
+    found, headers, body = page.ask("GET", "/api/v1/nothing", headers=browser)
+    assert (found, "detail" in json.loads(body)) == (404, True)
 
 
 def test_forwarded_headers_are_not_believed(page):

@@ -9,9 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.month import lived
+from firmware_interface.codecs import Device
+from firmware_interface.samples import Sensor, Stream, Unit
 from monitor.page.history import viewed
 from monitor.page.past import Past, Sums, binned, midnight_ns, places_by_day
-from monitor.store import Archive
+from monitor.store import Archive, Store
+from monitor.tally import Minute
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +43,40 @@ def test_sums_are_those_of_the_minutes(folder):
 
 
 def test_a_rate_rests_on_ten_minutes():
-    """Less is no rate, and never zero."""
-    sums = Sums(("a",), np.array([0, 1]), np.zeros(2, np.int64), *np.array([[900.0, 900], [599, 600], [5, 5]]))
-    rates = binned(sums, np.array([0, 1]), 3).rates
-    assert np.isnan(rates[[0, 2]]).all()
-    assert rates[1] == 0.5
+    """Less is said to be little, less than one is no rate, and never zero."""
+    sums = Sums(("a",), np.arange(3), np.zeros(3, np.int64), *np.array([[900.0] * 3, [59, 599, 600], [5, 5, 5]]))
+    found = binned(sums, np.array([0, 1, 2]), 4)
+    assert np.isnan(found.rates[[0, 3]]).all()
+    assert found.rates[1:3] == pytest.approx([300 / 599, 0.5])
+    assert found.little.tolist() == [True, True, False, True]
+
+
+def test_many_channels_make_time_no_longer():
+    """Eight channels worn for half an hour were worn for half an hour, and three minutes of them are little."""
+    eight = np.arange(8)
+    names = tuple("abcdefgh")
+    sums = Sums(names, np.zeros(8, np.int64), eight, *np.repeat([[1800.0], [180], [6]], 8, axis=1))
+    found = binned(sums, np.zeros(8, np.int64), 1)
+    assert (sums.worn_s, found.rates[0], found.little[0]) == (1800, 2, True)
+
+
+def test_the_axes_of_an_accelerometer_are_one_site(tmp_path):
+    """Seen once, whatever their number; what twitches on any of them, twitches there."""
+    acc = Stream("acc", Sensor.ACC, Unit.G, 0.001, 100.0, ("x", "y", "z"))
+    emg = Stream("emg", Sensor.EMG, Unit.MICROVOLT, 0.1, 500.0, ("calf",))
+    store = Store.open(tmp_path)
+    store.begin(now_ns=0, version="", settings={})
+    device = store.device(Device("band", "S-1", "demo", (acc, emg)), "F0:5C:1A:00:00:01", 0)
+    minutes = [Minute(channel, 0, 60.0, 45.0, 1) for channel in ("x", "y", "z", "calf")]
+    store.write([(device, each) for each in minutes], 120 * 10**9)
+    store.close(120 * 10**9)
+    with Archive.open(tmp_path) as archive:
+        sums = Past().sums(archive, 3600 * 10**9)
+    assert sums.sites == ("acceleration", "calf")
+    assert sums.of_site(0).observed_s.sum() == pytest.approx(60)
+    assert sums.of_site(0).analysable_s.sum() == pytest.approx(45)
+    assert sums.of_electrodes().observed_s.sum() == pytest.approx(60)
+    assert sums.channels("acceleration") == pytest.approx(dict.fromkeys([(1, "x"), (1, "y"), (1, "z")], 1 / 3))
 
 
 def test_days_are_those_of_the_clock(monkeypatch):

@@ -18,7 +18,7 @@ import pytest
 from dashboards.generate import BUCKET, files
 from monitor.config import Settings, load
 from monitor.sinks.influx import Place
-from monitor.stack import COMPOSE, MQTT_USERS, SECRETS, configuration, docker_trouble, initialised
+from monitor.stack import COMPOSE, MQTT_USERS, SECRETS, StackError, configuration, docker_trouble, initialised
 from tests.servers import free_port
 from tests.test_cli import objects, say
 
@@ -65,6 +65,14 @@ def test_again_it_changes_nothing(stack) -> None:
     before = contents(stack)
     assert initialised(stack) == []
     assert contents(stack) == before
+
+
+def test_a_folder_with_other_files_is_left_alone(tmp_path) -> None:
+    """A compose file that somebody wrote is not ours to replace."""
+    (tmp_path / COMPOSE).write_text("services: {}\n")
+    with pytest.raises(StackError, match="holds other files"):
+        initialised(tmp_path)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["services: {}\n"]
 
 
 def test_what_is_missing_is_made_and_the_rest_is_kept(stack, tmp_path) -> None:

@@ -97,6 +97,7 @@ def test_who_leaves_is_gone_everywhere(home, capfd, person, tmp_path):  # noqa: 
     withdraw = ("study", "withdraw", "P01", "--data", person, "--from", results)
     code, listed, err = say(capfd, *withdraw)
     assert (code, "--yes" in err) == (0, True)
+    assert "stack in docker keeps" in err
     assert (person / "main.sqlite").exists()
     assert "subject=P01" in listed
     assert "P02" not in listed

@@ -118,7 +118,7 @@ async def test_ten_minutes(flaws):
     heard.assert_account("emg", 1.0, 0, 5)
 
 
-@pytest.mark.parametrize("true_hz", [1116.0, 1150.0])
+@pytest.mark.parametrize("true_hz", [1116.0, pytest.param(1150.0, marks=pytest.mark.long)])
 async def test_its_rate_is_found_whichever_source_is_right(true_hz):
     """1.5 % off the nominal one, either way, with loss and overtaken packets."""
     flaws = Imperfection(true_rate_ratio=true_hz / RATE_HZ, loss=0.03, overtaken=0.02)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -92,9 +93,9 @@ def new_file(path: Path) -> Iterator[IO[bytes]]:
     except OSError as error:
         with suppress(OSError):
             part.unlink()
-        raise ExportError(
-            f"{path}: {error.strerror or error}", "Free some space or name another folder, and export again"
-        ) from error
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = "Free some space, and export again" if full else "Name another folder"
+        raise ExportError(f"{path} cannot be written: {error.strerror or error}", remedy) from error
     except BaseException:
         part.unlink(missing_ok=True)
         raise

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from monitor.page.frame import text, wide
 from monitor.page.past import Floats
@@ -25,6 +26,7 @@ LEFT, RIGHT = 96, 18
 _DASHES = ("", "7 4", "2 3", "9 3 2 3", "14 4", "4 2 1 2", "1 3", "12 3 3 3")
 _LANE_PX = 15
 _LANES_MAX = 7
+_LITTLE = "rests on less than 10 analysable minutes"
 _REACHING_MAX = 20
 """Of so many entries each has a line down into the rates."""
 Scale = Callable[[float], float]
@@ -37,6 +39,8 @@ class Line:
     name: str
     rates: Floats
     """Of each bin; NaN is a hole."""
+    little: NDArray[np.bool_]
+    """Whether it rests on little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,8 @@ class Cell:
 
     rate: float
     """NaN: none can be told."""
+    little: bool
+    """Whether it rests on little."""
     observed: bool
     about: str
     link: str
@@ -93,6 +99,8 @@ def rates(lines: Sequence[Line], count: int, ticks: Sequence[Tick], logged: Sequ
     for number, line in enumerate(lines):
         parts += _drawn(line, number, across, up)
     legend = "".join(_key(number, line.name) for number, line in enumerate(lines))
+    if any((line.little & ~np.isnan(line.rates)).any() for line in lines):
+        legend += f'<span><svg width="12" height="12" aria-hidden="true">{_ring(6, 6)}</svg> {_LITTLE}</span>'
     return f'<div class="legend">{legend}</div>' + _svg(parts, bottom + 36, title)
 
 
@@ -152,6 +160,9 @@ def heat(rows: Sequence[tuple[str, Sequence[Cell]]], title: str) -> str:
         for share in (0, 0.33, 0.66, 1)
     )
     key = f'<span class="heat">0 {scale} {full:.2g} or more a minute</span>'
+    if any(cell.little and not math.isnan(cell.rate) for _, cells in rows for cell in cells):
+        dashed = f'<rect class="cell" x="1" y="1" width="20" height="10" fill-opacity="0.3"{_DASHED}/>'
+        key += f'<span class="heat"><svg width="22" height="12" aria-hidden="true">{dashed}</svg> {_LITTLE}</span>'
     key += _swatch("url(#hatch)", "worn, but too little could be analysed") + "<span>empty: not worn</span>"
     return f'<div class="legend">{key}</div><div class="heat">{_svg(parts, height, title)}</div>'
 
@@ -188,6 +199,7 @@ def waveform(values: Sequence[float], start_s: float, rate_hz: float, unit: str,
 
 # Parts ----------------------------------------------------------------------------------------------------------
 
+_DASHED = ' stroke="var(--ink)" stroke-dasharray="3 2"'
 _HATCH = (
     '<defs><pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
     '<rect width="6" height="6" fill="var(--shade)"/><rect width="2" height="6" fill="var(--sand)"/>'
@@ -212,7 +224,12 @@ def _drawn(line: Line, number: int, across: Scale, up: Scale) -> list[str]:
         parts.append(f'<polyline points="{joined}" {style}/>')
         if len(points) < 3:
             parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="var(--mark)"/>' for x, y in points]
+        parts += [_ring(*at) for at, place in zip(points, run.tolist(), strict=True) if line.little[place]]
     return parts
+
+
+def _ring(x: float, y: float) -> str:
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="var(--card)" stroke="var(--mark)" stroke-width="2"/>'
 
 
 def _key(number: int, name: str) -> str:
@@ -242,7 +259,7 @@ def _cell(x: float, y: float, wide: float, tall: float, cell: Cell, full: float)
         share = 0.08 + 0.92 * min(cell.rate / max(full, 1e-9), 1.0)
         shape = (
             f'<rect class="cell" x="{x:.1f}" y="{y}" width="{wide:.1f}" height="{tall:.1f}" rx="2" '
-            f'fill-opacity="{share:.2f}"/>'
+            f'fill-opacity="{share:.2f}"{_DASHED if cell.little else ""}/>'
         )
     about = text(cell.about)
     return f'<a href="{text(cell.link)}" aria-label="{about}"><title>{about}</title>{shape}</a>'

@@ -67,6 +67,18 @@ def asset(name: str) -> bytes:
     return files("monitor.page").joinpath("static", name).read_bytes()
 
 
+def notice_page(title: str, said: str) -> str:
+    """A page of its own, for what cannot be shown as a screen."""
+    links = "".join(f'<a class="button" href="{to}">{name}</a>' for to, name, _ in SCREENS)
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)} · fasciwatch</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<link rel="stylesheet" href="/assets/style.css"><link rel="icon" href="/assets/icon.svg"></head>'
+        f'<body class="way-in"><main class="card"><h1>{escape(title)}</h1><p>{escape(said)}</p>'
+        f'<div class="row" role="navigation" aria-label="Screens">{links}</div></main></body></html>'
+    )
+
+
 @contextmanager
 def screen(path: str, title: str) -> Iterator[None]:
     """A screen with its navigation; what is in the block is its content."""

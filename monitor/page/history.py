@@ -22,6 +22,7 @@ from urllib.parse import urlencode
 import numpy as np
 from nicegui import ui
 
+from monitor import lines
 from monitor.database import StoreError
 from monitor.detection.events import State, Twitch
 from monitor.diary import FELT, NOTHING, Diary, Label
@@ -47,6 +48,7 @@ _EXCLUDED = {
     State.VOLUNTARY: "the muscle was used",
     State.ARTEFACT: "movement or cable",
     State.BAD_CONTACT: "bad contact",
+    State.SETTLING: "the accelerometer settled",
 }
 
 _past: dict[Reader, Past] = {}
@@ -131,12 +133,13 @@ async def build(reader: Reader, range_: str, on: str, site: str, hour: str) -> N
             markup(_rates(view, seen.sums, logged))
         with card("Worn, and what could be analysed"):
             markup(_wear(view, seen.sums))
-            markup(_excluded(seen.spent, seen.sums))
+            markup(_excluded(view, seen.spent, seen.sums))
         with card("By hour of the clock"):
             markup(_heat(view, seen.sums))
-            quiet("Choose an hour to see its twitches.")
+            whose = "" if view.site or len(sums.sites) < 2 else "The mean of all sites with electrodes. "
+            quiet(f"{whose}Choose an hour to see its twitches.")
         if view.range == "day":
-            await _twitches(reader, view, seen.twitches)
+            await _twitches(reader, view, seen)
         _logged(logged)
 
 
@@ -224,18 +227,20 @@ def _bins(view: View, sums: Sums) -> tuple[np.ndarray, int]:
 def _rates(view: View, sums: Sums, logged: Sequence[InDiary]) -> str:
     places, count = _bins(view, sums)
     chosen = [n for n, name in enumerate(sums.sites) if view.site in ("", name)]
-    lines = []
+    drawn = []
     for number in chosen:
         of_site = sums.site == number
         if of_site.any():
-            rates = binned(sums.of_site(number), places[of_site], count).rates
-            lines.append(charts.Line(sums.sites[number], rates))
-    if not lines:
+            found = binned(sums.of_site(number), places[of_site], count)
+            drawn.append(charts.Line(sums.sites[number], found.rates, found.little))
+    if not drawn:
         return '<p class="quiet">Nothing was recorded in this time.</p>'
+    none = all(np.isnan(line.rates).all() for line in drawn)
+    said = '<p class="quiet">No rate yet: a site needs a minute in which it could be analysed.</p>' if none else ""
     a_bin_ns = (view.until_ns - view.since_ns) / count
     marks = [_mark(view, each, a_bin_ns) for each in logged]
     title = f"Twitches an analysable minute by site, {_day(view.first)} to {_day(view.last)}"
-    return charts.rates(lines, count, _ticks(view, count), marks, title)
+    return said + charts.rates(drawn, count, _ticks(view, count), marks, title)
 
 
 def _mark(view: View, logged: InDiary, a_bin_ns: float) -> charts.Logged:
@@ -271,23 +276,32 @@ def _wear(view: View, sums: Sums) -> str:
     return charts.wear(names, shares, _ticks(view, count), "How much could be analysed, by site")
 
 
-def _excluded(spent: Sequence[Spent], sums: Sums) -> str:
-    observed = sums.observed_s.sum()
-    if not observed:
+def _excluded(view: View, spent: Sequence[Spent], everywhere: Sums) -> str:
+    """Worn, by the clock; what came of it as shares of what the channels heard, which differ."""
+    sums = everywhere.of_site(everywhere.sites.index(view.site)) if view.site else everywhere
+    shares, observed_s = sums.channels(view.site), sums.observed_s.sum()
+    if not observed_s:
         return ""
-    said = [
-        f"analysable {sums.analysable_s.sum() / 3600:.1f} h of {observed / 3600:.1f} h worn, all channels added up"
-    ]
+    said = [f"{_percent(sums.analysable_s.sum() / observed_s)} could be analysed"]
     for state, words in _EXCLUDED.items():
-        seconds = sum(each.seconds for each in spent if each.state is state)
+        seconds = sum(
+            each.seconds * shares[each.device_id, each.channel]
+            for each in spent
+            if each.state is state and (each.device_id, each.channel) in shares
+        )
         if seconds:
-            said.append(f"{words}: {seconds / 3600:.1f} h")
-    return f'<p class="quiet">{text("; ".join(said))}.</p>'
+            said.append(f"{words} {_percent(seconds / observed_s)}")
+    told = f"Worn {lines.length(sums.worn_s)}. Of what was heard {', '.join(said)}."
+    return f'<p class="quiet">{text(told)}</p>'
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.01 else "under 1 %"
 
 
 def _heat(view: View, sums: Sums) -> str:
     number = sums.sites.index(view.site) if view.site else None
-    chosen = sums if number is None else sums.of_site(number)
+    chosen = sums.of_electrodes() if number is None else sums.of_site(number)
     days, hours = places_by_day(chosen, view.first)
     a_row = 7 if view.days > _WEEKS_FROM else 1
     rows = -(-view.days // a_row)
@@ -312,30 +326,32 @@ def _cell(
     hour: int,
     a_row: int,
 ) -> charts.Cell:
-    rate, minutes = float(rates[place]), found.analysable_s[place] / 60
+    rate, little, minutes = float(rates[place]), bool(found.little[place]), found.rests_on_s[place] / 60
     told = (
         "too little could be analysed"
         if math.isnan(rate)
-        else f"{rate:.2f} a minute in {minutes:.0f} analysable min"
+        else f"{rate:.2f} a minute, which rests on {'only ' if little else ''}{minutes:.0f} analysable min"
     )
     link = (
         view.link(range="day", on=day.isoformat(), hour=hour)
         if a_row == 1
         else view.link(range="week", on=(day + timedelta(days=6)).isoformat(), hour=None)
     )
-    return charts.Cell(rate, bool(observed[place] > 0), f"{day.day} {day:%b} {hour}:00: {told}", link)
+    return charts.Cell(rate, little, bool(observed[place] > 0), f"{day.day} {day:%b} {hour}:00: {told}", link)
 
 
 # Single twitches ------------------------------------------------------------------------------------------------
 
 
-async def _twitches(reader: Reader, view: View, twitches: Sequence[tuple[int, Twitch]]) -> None:
+async def _twitches(reader: Reader, view: View, seen: _Read) -> None:
     when = _day(view.last) if view.hour is None else f"{_day(view.last)}, {view.hour}:00 to {view.hour + 1}:00"
     labels = await reader.write(lambda diary: diary.labels(view.since_ns, view.until_ns))
     said = {(each.device_id, each.channel, each.onset_ns): each.label for each in labels}
     with card(f"Twitches, {when}"):
         shown = [
-            each for each in twitches if view.site in ("", each[1].channel) or view.site.endswith(each[1].channel)
+            (device, each)
+            for device, each in seen.twitches
+            if not view.site or (device, each.channel) in seen.sums.channels(view.site)
         ]
         if not shown:
             quiet("None were reported.")

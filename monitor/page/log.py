@@ -76,7 +76,7 @@ async def build(reader: Reader) -> None:
                 felt = _section("I felt one")
                 lasting = _section("Begins and ends")
             with ui.element("div"):
-                with card("Anything else"):
+                with card("Anything else", "spaced"):
                     _form(act, reader)
                 entries = _section("Logged lately")
 
@@ -118,7 +118,6 @@ def _taps(seen: _Seen, act: Act) -> None:
             amount = fields.get("dose", "")
             button(f"{name} {amount}".strip(), lambda fields=fields: act("add", fields))
         button("nothing today", lambda: act("none", {}), label="nothing today, confirmed")
-        button("undo the last", lambda: act("undo", {}))
     if not seen.templates:
         quiet("These are suggestions. Under “Anything else” you can keep buttons of your own instead.")
 
@@ -151,7 +150,7 @@ def _form(act: Act, reader: Reader) -> None:
         for name, label, hint in (
             ("kind", "What", "caffeine, stress, a drug, anything"),
             ("dose", "How much", "120mg; of stress 0 to 10"),
-            ("occurred_at", "When", "now, 20 min ago, 08:30, yesterday 22:00"),
+            ("occurred_at", "When", "now, 20 min ago, 08:30"),
             ("ended_at", "Until", "only if it lasted"),
             ("site", "Where", "only if it matters: left calf"),
             ("note", "Note", "anything"),
@@ -185,6 +184,8 @@ def _form(act: Act, reader: Reader) -> None:
 
 
 def _entries(seen: _Seen, act: Act) -> None:
+    with ui.element("div").classes("row"):  # away from the taps, where a second touch would hit it
+        button("undo the last", lambda: act("undo", {}))
     if not seen.entries:
         quiet("Nothing yet.")
     for each in seen.entries:

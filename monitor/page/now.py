@@ -29,9 +29,13 @@ STATES = {
     "voluntary": ("voluntary", "▲"),
     "artefact": ("artefact", "✕"),
     "bad_contact": ("bad contact", "○"),
+    "settling": ("settling", "…"),
     "gap": ("gap", "–"),
 }
 """State -> its word and its sign: colour alone tells nothing."""
+ACCELERATION = ("g", "m/s^2")
+"""Units of what has no electrodes."""
+START = "Watching starts by a command, in a terminal of this computer: <code>fasciwatch run</code>."
 _NEWEST = 240
 _OVERLAID = 20
 _LEAST_ANALYSABLE_S = 15.0
@@ -48,7 +52,12 @@ def build(reader: Reader) -> None:
             with card("Devices"):
                 devices = markup('<p class="quiet">Looking …</p>')
             with card("Latest twitches"):
-                quiet("Laid over one another, by motor unit: twitches of like shape. The newest is the darkest.")
+                quiet(
+                    "Each picture is a group of twitches of like shape on one channel, which probably come from "
+                    "one motor unit, a nerve cell with its muscle fibres. They lie over one another; the newest "
+                    "is the strongest line. The size is their mean from peak to peak; each picture has a scale of "
+                    "its own."
+                )
                 latest = markup('<p class="quiet">None yet.</p>')
 
     async def look() -> None:
@@ -76,7 +85,10 @@ def _set(element: ui.html, html: str) -> None:
 
 def _status(seen: Glance | None) -> str:
     if seen is None:
-        said = "Nothing is being watched now. Start it with <code>fasciwatch run</code>, or see Set-up."
+        said = (
+            f"Nothing is being watched now. {START} A wearable is chosen in "
+            '<a href="/setup">Set-up</a>; what was recorded is in <a href="/history">History</a>.'
+        )
         return f'<p class="notice info" role="status"><strong>Note:</strong> {said}</p>'
     return "".join(frame.warning("Attention", each) for each in seen.troubles)
 
@@ -113,6 +125,8 @@ def _link(device: DeviceGlance, now_ns: int) -> str:
 
 
 def _contact(device: DeviceGlance) -> str:
+    if device.channels and all(each.unit in ACCELERATION for each in device.channels):
+        return "has no electrodes"
     if device.impedance_ohm:
         return lines.impedance(device.impedance_ohm)
     if device.off:
@@ -122,12 +136,19 @@ def _contact(device: DeviceGlance) -> str:
 
 
 def _channel(channel: ChannelGlance) -> tuple[str, ...]:
-    word, sign = STATES.get(channel.state, (channel.state, "?"))
+    word, sign = state_said(channel)
     shown = f'<span aria-hidden="true">{sign}</span> {text(word)}'
     state = f'<span class="state {text(channel.state or "rest")}">{shown}</span>'
     minutes = channel.analysable_s / 60
     rate = f"{channel.twitches / minutes:.1f}" if channel.analysable_s > _LEAST_ANALYSABLE_S else "–"
     return text(channel.label), state, noise_said(channel), str(channel.twitches), rate
+
+
+def state_said(channel: ChannelGlance) -> tuple[str, str]:
+    """What a channel is doing: its word and its sign."""
+    if channel.state == "bad_contact" and channel.unit in ACCELERATION:
+        return "stuck", "○"
+    return STATES.get(channel.state, (str(channel.state), "?"))
 
 
 def noise_said(channel: ChannelGlance) -> str:
@@ -152,15 +173,15 @@ def _latest(archive: Archive) -> str:
 
 def _overlaid(channel: str, unit: int, twitches: Sequence[Twitch]) -> str:
     size = float(np.mean([each.peak_to_peak for each in twitches]))
-    named = f"unit {unit}" if unit else "no unit"
+    named = f"motor unit {unit}" if unit else "of no known unit"
     about = f"{channel}, {named}"
     last = twitches[-1]
-    many = f"{len(twitches)} newest" if len(twitches) > 1 else "1"
-    svg = overlay(aligned(twitches), f"{about}: {len(twitches)} twitches laid over one another")
+    many = f"{len(twitches)} twitches" if len(twitches) > 1 else "1 twitch"
+    svg = overlay(aligned(twitches), f"{about}: {many} laid over one another")
     return (
-        f'<figure class="shape">{svg}<figcaption><strong>{text(channel)}</strong> {named}<br>'
-        f'<span class="quiet">{frame.size_said(size, last.unit)}, {moment(last.onset_ns)}'
-        f'<span class="count">, {many}</span></span></figcaption></figure>'
+        f'<figure class="shape">{svg}<figcaption><strong>{text(channel)}</strong>, {named}<br>'
+        f'<span class="quiet"><span class="count">{many}, </span>'
+        f"{frame.size_said(size, last.unit)}, last {moment(last.onset_ns)}</span></figcaption></figure>"
     )
 
 

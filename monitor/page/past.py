@@ -4,27 +4,43 @@ Rules:
 
 * Minutes are summed by SQLite, once; what is older than two days does not change any more and is not read again.
 * Half hours, because there are clocks that differ from UTC by one.
-* A rate rests on ten analysable minutes at least, as in the report; with less there is none.
+* A rate rests on ten analysable minutes of a site, as in the report. From one minute on it is told with the word
+  that it rests on little; with less there is none.
+* The axes of an accelerometer are one site, seen once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
 
+from firmware_interface.samples import Sensor
 from monitor.correlation.stored import sites_of
 from monitor.report.facts import LEAST_S
-from monitor.store import Archive, Stretch
+from monitor.store import Archive, KnownDevice, Stretch
 
 HALF_HOUR_NS = 1800 * 10**9
 _SETTLED_NS = 2 * 86400 * 10**9
+_SOME_S = 60.0
+"""Analysable, from which on a rate can be told at all."""
+_ACCELERATION = "acceleration"
 
 Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a channel belongs."""
+
+    site: str
+    share: float
+    """Of the site's time: an axis of three has a third."""
+    has_electrodes: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,23 +54,40 @@ class Sums:
     observed_s: Floats
     analysable_s: Floats
     twitches: Floats
+    places: Mapping[tuple[int, str], Place] = field(default_factory=dict)
+    """Of each (device, channel)."""
+
+    @property
+    def worn_s(self) -> float:
+        """By the clock: what was observed at once, on many channels, was worn once."""
+        starts, places = np.unique(self.start_ns, return_inverse=True)
+        by_site = np.bincount(self.site * len(starts) + places, self.observed_s, len(self.sites) * len(starts))
+        return float(by_site.reshape(len(self.sites), len(starts)).max(axis=0, initial=0).sum())
+
+    def of_electrodes(self) -> Sums:
+        """Without accelerometers, which see other twitches; all where there is nothing else."""
+        others = [self.sites.index(place.site) for place in self.places.values() if not place.has_electrodes]
+        kept = ~np.isin(self.site, others)
+        return self._chosen(kept) if kept.any() else self
+
+    def channels(self, site: str) -> dict[tuple[int, str], float]:
+        """The share of each (device, channel) of a site; of all where it is empty."""
+        return {key: place.share for key, place in self.places.items() if site in ("", place.site)}
 
     def within(self, since_ns: int, until_ns: int) -> Sums:
         """Those that begin in a range."""
         first, last = np.searchsorted(self.start_ns, [since_ns, until_ns]).tolist()
-        kept = slice(first, last)
+        return self._chosen(slice(first, last))
+
+    def _chosen(self, kept: slice | NDArray[np.bool_]) -> Sums:
         return Sums(
             self.sites, self.start_ns[kept], self.site[kept], self.observed_s[kept], self.analysable_s[kept],
-            self.twitches[kept],
+            self.twitches[kept], self.places,
         )  # fmt: skip
 
     def of_site(self, number: int) -> Sums:
         """Those of one site."""
-        kept = self.site == number
-        return Sums(
-            self.sites, self.start_ns[kept], self.site[kept], self.observed_s[kept], self.analysable_s[kept],
-            self.twitches[kept],
-        )  # fmt: skip
+        return self._chosen(self.site == number)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,12 +97,19 @@ class Binned:
     observed_s: Floats
     analysable_s: Floats
     twitches: Floats
+    rests_on_s: Floats
+    """Analysable at the site that was seen longest: ten channels do not make a minute longer."""
 
     @property
     def rates(self) -> Floats:
-        """A minute; NaN where it rests on too little."""
-        enough = self.analysable_s >= LEAST_S
-        return np.where(enough, 60 * self.twitches / np.maximum(self.analysable_s, 1), np.nan)
+        """A minute; NaN where there is none."""
+        some = self.rests_on_s >= _SOME_S
+        return np.where(some, 60 * self.twitches / np.maximum(self.analysable_s, 1), np.nan)
+
+    @property
+    def little(self) -> NDArray[np.bool_]:
+        """Whether a rate rests on little."""
+        return self.rests_on_s < LEAST_S
 
 
 def binned(sums: Sums, places: NDArray[np.int64], count: int) -> Binned:
@@ -80,7 +120,9 @@ def binned(sums: Sums, places: NDArray[np.int64], count: int) -> Binned:
         np.bincount(chosen, values[inside], count)
         for values in (sums.observed_s, sums.analysable_s, sums.twitches)
     )
-    return Binned(*(each.astype(float) for each in added))
+    by_site = np.bincount(sums.site[inside] * count + chosen, sums.analysable_s[inside], len(sums.sites) * count)
+    rests_on_s = by_site.reshape(len(sums.sites), count).max(axis=0, initial=0)
+    return Binned(*(each.astype(float) for each in (*added, rests_on_s)))
 
 
 class Past:
@@ -101,14 +143,15 @@ class Past:
                 self._settled = np.concatenate([self._settled, rows], axis=1)
                 self._until_ns = settled_ns
             fresh = self._rows(archive.stretches(HALF_HOUR_NS, self._until_ns, now_ns))
-            names = {known.id: known.device.name for known in archive.devices()}
-            called = sites_of([Stretch(*key, 0, 0.0, 0.0, 0) for key in self._keys], names)
-            sites = tuple(sorted(set(called.values())))
-            site_of = np.array([sites.index(called[key]) for key in self._keys], np.int64)
-        half_hours, key, observed_s, analysable_s, twitches = np.concatenate([self._settled, fresh], axis=1)
-        site = site_of[key.astype(np.int64)] if len(key) else np.empty(0, np.int64)
+            places = _places(list(self._keys), archive.devices())
+        sites = tuple(sorted({place.site for place in places.values()}))
+        site_of = np.array([sites.index(place.site) for place in places.values()], np.int64)
+        share_of = np.array([place.share for place in places.values()])
+        half_hours, keys, observed_s, analysable_s, twitches = np.concatenate([self._settled, fresh], axis=1)
+        key = keys.astype(np.int64)
+        site, share = site_of[key], share_of[key]
         start_ns = half_hours.astype(np.int64) * HALF_HOUR_NS
-        return Sums(sites, start_ns, site, observed_s, analysable_s, twitches)
+        return Sums(sites, start_ns, site, observed_s * share, analysable_s * share, twitches, places)
 
     def _rows(self, stretches: Sequence[Stretch]) -> Floats:
         rows = [
@@ -122,6 +165,21 @@ class Past:
             for each in stretches
         ]
         return np.array(rows, float).reshape(-1, 5).T
+
+
+def _places(keys: Sequence[tuple[int, str]], devices: Sequence[KnownDevice]) -> dict[tuple[int, str], Place]:
+    """Of each (device, channel), in their order."""
+    axes = {
+        (known.id, channel): len(stream.channels)
+        for known in devices
+        for stream in known.device.streams
+        if stream.sensor is Sensor.ACC
+        for channel in stream.channels
+    }
+    seen = {key: (key[0], _ACCELERATION) if key in axes else key for key in keys}
+    names = {known.id: known.device.name for known in devices}
+    sites = sites_of([Stretch(*each, 0, 0.0, 0.0, 0) for each in seen.values()], names)
+    return {key: Place(sites[seen[key]], 1 / axes.get(key, 1), key not in axes) for key in keys}
 
 
 def places_by_day(sums: Sums, first: date) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -25,6 +25,7 @@ from threading import Thread
 
 import uvicorn
 from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse
 from nicegui import app as nicegui_app
 from nicegui import ui
 from starlette.middleware.gzip import GZipMiddleware
@@ -34,7 +35,7 @@ from firmware_interface.errors import Fault
 from monitor.config import Settings
 from monitor.page import alerts, answers, history, log, now, qr, setup, work
 from monitor.page.api import add_signs, api, told
-from monitor.page.frame import ASSETS, asset
+from monitor.page.frame import ASSETS, asset, notice_page
 from monitor.page.place import EVERYWHERE, PageError, is_loopback, local_addresses, url
 from monitor.page.reader import Reader
 from monitor.page.security import COOKIE, LOGIN, Access, Attempts, Codes, Guard, hosts, new_session, same
@@ -205,6 +206,24 @@ def _token(body: bytes) -> str:
     return token if isinstance(token, str) else ""
 
 
+async def _failed(request: Request, fault: Exception) -> Response:
+    """A fault, as who asks can read it."""
+    answer = await told(request, fault)
+    return _page_for(request, "Not now", json.loads(bytes(answer.body))["detail"], answer)
+
+
+async def _nothing_there(request: Request, _: Exception) -> Response:
+    said = "There is nothing of this name."
+    return _page_for(request, "Not found", said, JSONResponse({"detail": said.rstrip(".")}, 404))
+
+
+def _page_for(request: Request, title: str, said: str, answer: Response) -> Response:
+    """A page to a browser; what a program is answered to others."""
+    if "text/html" not in request.headers.get("accept", ""):
+        return answer
+    return HTMLResponse(notice_page(title, said), answer.status_code)
+
+
 def _leave_with_parent(server: uvicorn.Server) -> None:
     sys.stdin.read()
     server.should_exit = True
@@ -262,7 +281,9 @@ def application(folder: Path, settings: Settings, config_file: Path | None, reac
         )  # fmt: skip
         return answer
 
-    app.add_exception_handler(Fault, told)
+    app.add_exception_handler(Fault, _failed)
+    app.add_exception_handler(404, _nothing_there)
+    nicegui_app.add_exception_handler(404, _nothing_there)
 
     @app.get("/report")
     async def report() -> Response:

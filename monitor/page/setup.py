@@ -31,7 +31,7 @@ from monitor.glance import ChannelGlance, Glance
 from monitor.page import frame
 from monitor.page.body_figure import SPOTS, figure
 from monitor.page.frame import button, card, markup, notice, quiet, text
-from monitor.page.now import STATES, noise_said
+from monitor.page.now import ACCELERATION, START, noise_said, state_said
 from monitor.page.qr import picture
 from monitor.page.reader import Reader
 from monitor.redflags import ADVICE, NOT_A_DEVICE
@@ -127,7 +127,7 @@ def _found(reader: Reader, device: Mapping[str, Any]) -> None:
             except Fault as fault:
                 said.content = f"<p>{text(fault)}</p>"
                 return
-            then = "It is watched from the next <code>fasciwatch run</code> on."
+            then = f"It is watched from the next start on. {START}"
             said.content = f"<p>Added to <code>{text(path)}</code>. {then}</p>"
 
         button("Watch it", choose, label=f"Watch {name}")
@@ -203,9 +203,9 @@ def _quality(reader: Reader) -> None:
 
 def _signal(seen: Glance | None) -> str:
     if seen is None:
-        return '<p class="quiet">Nothing is being watched: start <code>fasciwatch run</code>.</p>'
+        return f'<p class="quiet">Nothing is being watched. {START}</p>'
     rows = [
-        (text(c.label), text(STATES.get(c.state, (c.state, ""))[0]), noise_said(c), quality(c))
+        (text(c.label), text(state_said(c)[0]), noise_said(c), quality(c))
         for device in seen.devices
         for c in device.channels
     ]
@@ -215,8 +215,9 @@ def _signal(seen: Glance | None) -> str:
 def quality(channel: ChannelGlance) -> str:
     """How well twitches can be seen now, in words."""
     if channel.state == "bad_contact":
-        return "no contact: press or replace the electrode"
-    if channel.noise is None:
+        stuck = channel.unit in ACCELERATION
+        return "gives one number: restart it" if stuck else "no contact: press or replace the electrode"
+    if channel.noise is None or channel.state == "settling":
         return "listening"
     if channel.unit != "uV":
         return "heard"
@@ -236,7 +237,7 @@ def _calibration(reader: Reader) -> None:
             place.clear()
             seen = await reader.glance()
             if seen is None or not any(device.channels for device in seen.devices):
-                said.content = "<p>Nothing is being watched: start <code>fasciwatch run</code> first.</p>"
+                said.content = f"<p>Nothing is being watched. {START}</p>"
                 return
             start_ns = time.time_ns()
             await _counted(said, "Rest: keep the muscle still", _REST_S)
@@ -293,7 +294,7 @@ def _levels(found: list[Calibration]) -> str:
         f"{key} = {{ {', '.join(f'{json.dumps(c.channel)} = {getattr(c, name):.4g}' for c in found)} }}"
         for key, name in (("smallest_at", "smallest"), ("contraction_at", "contraction"))
     )
-    told = "<p>For the configuration, used from the next <code>fasciwatch run</code> on:</p>"
+    told = "<p>For the configuration, used from the next start of watching on; put it there by hand:</p>"
     return f"{frame.table(heads, rows, numbers=(1, 2, 3))}{told}<pre><code>{text(toml)}</code></pre>"
 
 
@@ -313,14 +314,15 @@ async def _kept(reader: Reader) -> None:
             ("Data folder", str(reader.folder)),
             (
                 "Raw signal",
-                f"{kept.raw_bytes / 1e9:.2f} GB of {raw.size_gb:g} GB ({share:.0f} %), {kept.raw_days} days",
+                f"{kept.raw_bytes / 1e9:.2f} GB of {raw.size_gb:g} GB ({share:.0f} %), "
+                f"{kept.raw_days} {'day' if kept.raw_days == 1 else 'days'}",
             ),
             ("Kept for", f"{raw.days:g} days (raw.days)" if raw.days else "not at all (raw.days = 0)"),
             ("Twitches, minutes, diary", "for ever"),
         ]
         markup(frame.facts(facts))
         if not kept.sinks:
-            quiet("Nothing is sent anywhere. docs/influxdb.md says how.")
+            quiet("Nothing is sent anywhere. A server is named in the configuration: docs/influxdb.md says how.")
         for sink in kept.sinks:
             markup(_sink(sink, kept))
 
@@ -351,7 +353,10 @@ def _taken_away() -> None:
 def _phone(new_link: Callable[[], str]) -> None:
     with card("On your phone", "spaced"):
         if not new_link():
-            quiet("The page is for this computer alone. For your own network, encrypted and with a token:")
+            quiet(
+                "This page is for this computer alone, and cannot change that itself. One for your own network, "
+                "encrypted and with a token, is started in a terminal of this computer:"
+            )
             markup("<pre><code>fasciwatch page --phone</code></pre>")
             return
         quiet(

@@ -35,6 +35,7 @@ _EXCLUDED = {
     State.VOLUNTARY: "the muscle was used",
     State.ARTEFACT: "movement or cable",
     State.BAD_CONTACT: "bad contact",
+    State.SETTLING: "the accelerometer settled",
 }
 _CURVES = 8
 _LABELS = 9

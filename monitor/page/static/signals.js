@@ -12,7 +12,7 @@ const FRAME_MS = 66;
 const ROW_PX = 56;
 const KEEP_MS = 30000;
 const MISSING = -32768;
-const MARKS = { voluntary: "voluntary", artefact: "artefact", bad_contact: "bad contact" };
+const MARKS = { voluntary: "voluntary", artefact: "artefact", bad_contact: "bad contact", settling: "settling" };
 
 const decode = (text) => new Int16Array(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
 const style = (name) => getComputedStyle(document.body).getPropertyValue(name).trim();
