@@ -22,11 +22,13 @@ import tempfile
 import threading
 import time
 import urllib.request
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 from firmware_interface.codecs import Device
 from firmware_interface.samples import SampleBlock, Sensor, Stream, Timebase, Unit
@@ -67,8 +69,7 @@ def main() -> None:
 def _load(folder: Path) -> None:
     if not (folder / "main.sqlite").exists():
         _year(folder)
-    with served(folder) as page, _browser() as browser, browser.new_context(base_url=page.url) as context:
-        window = context.new_page()
+    with served(folder) as page, _windows(page, 1) as (window,):
         time.sleep(5)  # what it reads ahead
         screens = {"Now": "/", "Log": "/log", "day": "/history?range=day", "week": "/history?range=week",
                    "month": "/history?range=month", "year": "/history?range=all"}  # fmt: skip
@@ -150,13 +151,11 @@ def _live(seconds: float) -> None:
 
 
 def _look(page: Served, writer: _Writer, seconds: float) -> None:
-    with _browser() as browser, browser.new_context(base_url=page.url) as context:
-        windows = [context.new_page() for _ in range(2)]
+    with _windows(page, 2) as windows:
         for window in windows:
             window.set_viewport_size({"width": 1280, "height": 900})
             window.goto("/")
             window.wait_for_function(f"document.querySelectorAll('fw-signals canvas').length == {DEVICES}")
-        windows[0].bring_to_front()
         time.sleep(3)
         frames = [_frames(window) for window in windows]
         cpu_s, began = _cpu_s(page.process), time.monotonic()
@@ -234,8 +233,8 @@ class _Writer(threading.Thread):
         return Block(device, self._stream, start_ns, start_ns + 10**9, first, None, (None, None), counts)
 
 
-def _frames(window: object) -> int:
-    return int(window.evaluate("document.querySelector('fw-signals').frames"))  # type: ignore[attr-defined]
+def _frames(window: Page) -> int:
+    return int(window.evaluate("document.querySelector('fw-signals').frames"))
 
 
 def _cpu_s(process: subprocess.Popen[bytes]) -> float:
@@ -244,16 +243,13 @@ def _cpu_s(process: subprocess.Popen[bytes]) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-class _browser:  # noqa: N801 - used like a function
-    def __enter__(self):
-        self._started = sync_playwright().start()
-        chromium = shutil.which("chromium")
-        self._browser = self._started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        return self._browser
-
-    def __exit__(self, *_: object) -> None:
-        self._browser.close()
-        self._started.stop()
+@contextmanager
+def _windows(page: Served, count: int) -> Iterator[list[Page]]:
+    """Each in a browser of its own: one that is behind another draws once a second."""
+    with sync_playwright() as started, ExitStack() as open_:
+        launch = partial(started.chromium.launch, executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        browsers = [open_.enter_context(launch()) for _ in range(count)]
+        yield [browser.new_page(base_url=page.url) for browser in browsers]
 
 
 if __name__ == "__main__":
