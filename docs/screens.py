@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from playwright.sync_api import Browser, sync_playwright
 
 from benchmarks.month import lived
-from tests.served import CHROMIUM, PROGRAM, served
+from tests.served import CHROMIUM, PROGRAM, served, where_it_is
 
 PLACE = Path(__file__).with_name("screens")
 _LAPTOP, _PHONE = {"width": 1180, "height": 820}, {"width": 390, "height": 780}
@@ -39,7 +39,7 @@ def _live(browser: Browser, folder: Path) -> None:
     try:
         time.sleep(_WATCHED_S)
         with served(folder) as page:
-            _take(browser, page.url, "/", "now", seconds=12)
+            _take(browser, page.url, "/", "now", seconds=12, tall=1160)
             _take(browser, page.url, "/", "now-phone", phone=True, seconds=8)
             _take(browser, page.url, "/log", "log")
             _take(browser, page.url, "/alerts", "alerts", act="Send a test alert", seconds=4)
@@ -69,7 +69,8 @@ def _take(
     tall: int = 0,
 ) -> None:
     size = _PHONE if phone else _LAPTOP | ({"height": tall} if tall else {})
-    with browser.new_context(viewport=size, color_scheme="dark" if phone else "light") as context:  # type: ignore[arg-type]
+    scheme = "dark" if phone else "light"
+    with browser.new_context(viewport=size, color_scheme=scheme, timezone_id=where_it_is(12)) as context:  # type: ignore[arg-type]
         window = context.new_page()
         window.goto(url + path)
         window.locator(wanted).first.wait_for(timeout=120_000)

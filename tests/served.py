@@ -20,6 +20,12 @@ PROGRAM = Path(sys.executable).with_name("fasciwatch")
 LONG_S = 90
 
 
+def where_it_is(hour: int) -> str:
+    """The time zone of somebody whose clock shows this hour now: by night the page is calmer."""
+    east_h = (hour - time.gmtime().tm_hour + 11) % 24 - 11
+    return f"Etc/GMT{-east_h:+d}"  # POSIX counts to the west
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

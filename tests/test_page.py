@@ -18,7 +18,7 @@ from monitor.diary import Diary, Entry
 from monitor.labelled import labelled
 from monitor.page.frame import ASSETS, asset
 from monitor.store import Archive, Store
-from tests.served import CHROMIUM, PROGRAM, served
+from tests.served import CHROMIUM, PROGRAM, served, where_it_is
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: `make test` installs it")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: apt install chromium")
@@ -88,12 +88,6 @@ def live(tmp_path_factory):
         finally:
             demo.terminate()
             demo.wait(timeout=30)
-
-
-def where_it_is(hour):
-    """The time zone of somebody whose clock shows this hour now: by night the page is calmer."""
-    east_h = (hour - time.gmtime().tm_hour + 11) % 24 - 11
-    return f"Etc/GMT{-east_h:+d}"  # POSIX counts to the west
 
 
 def test_twitches_arrive(browser, live):
