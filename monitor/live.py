@@ -43,6 +43,8 @@ _FRAMES_PER_S = 5
 _LINES_WAITING = 10_000
 READER_LEFT = errno.EPIPE, errno.EIO
 """Errors of a pipe and of a terminal that nobody reads any more."""
+_SETTLING_S = 2.0
+"""An accelerometer takes 1.4 s."""
 _LEAVE_S = 2.0
 """How long a reader may take with what is left at the end."""
 _STATES: dict[State | None, tuple[str, str]] = {
@@ -50,7 +52,6 @@ _STATES: dict[State | None, tuple[str, str]] = {
     State.VOLUNTARY: ("voluntary", "cyan"),
     State.ARTEFACT: ("artefact", "yellow"),
     State.BAD_CONTACT: ("bad contact", "red"),
-    State.SETTLING: ("settling", "dim"),
     State.GAP: ("gap", "red"),
 }
 
@@ -114,7 +115,7 @@ class Lines:
     def tell(self, device: str, what: Told) -> None:
         """Have it written."""
         if not self._as_json:
-            if not (isinstance(what, Context) and what.state is State.SETTLING):  # after each loss, on three axes
+            if not _is_settling(what):
                 self._put(sys.stdout, _sentence(device, what))
         elif isinstance(what, Twitch | Context | Gap):
             self._put(sys.stdout, lines.as_json(lines.at_utc(what, device)))
@@ -278,6 +279,11 @@ def _bars(trace: NDArray[np.float64], noise: float, width: int) -> str:
 
 def _one_line(text: str, style: str) -> Text:
     return Text(text, style=style, no_wrap=True, overflow="ellipsis")
+
+
+def _is_settling(what: Told) -> bool:
+    """An accelerometer after each gap, on three axes: nothing that a person should do something about."""
+    return isinstance(what, Context) and what.state is State.BAD_CONTACT and what.duration_s < _SETTLING_S
 
 
 def _sentence(device: str, what: Told) -> str:

@@ -69,12 +69,11 @@ QUALITY: Final = Table(
         "voluntary_s": float,
         "artefact_s": float,
         "bad_contact_s": float,
-        "settling_s": float,
         "gap_s": float,
         "twitches": int,
     },
 )
-_STATES: Final = (State.VOLUNTARY, State.ARTEFACT, State.BAD_CONTACT, State.SETTLING, State.GAP)
+_STATES: Final = (State.VOLUNTARY, State.ARTEFACT, State.BAD_CONTACT, State.GAP)
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,8 +118,8 @@ _FLOOR_OF_MEAN = 0.48
 _PAST_S = 4.5
 _TRACE_S = 6.0
 _PER_G = {Unit.G: 1.0, Unit.METRE_PER_SECOND_SQUARED: 9.80665}
-_STATES = (None, State.ARTEFACT, State.SETTLING, State.BAD_CONTACT)
-_ARTEFACT, _SETTLING, _STUCK = 1, 2, 3
+_STATES = (None, State.ARTEFACT, State.BAD_CONTACT)
+_ARTEFACT, _BAD_CONTACT = 1, 2
 
 
 class AccelerationDetector:
@@ -225,10 +225,8 @@ class AccelerationDetector:
 
     def _judged(self) -> int:
         """Code of the state of the newest frame of which enough of the future is known."""
-        if self._stuck >= _STUCK_FRAMES:
-            return _STUCK
-        if self._heard - self._around <= self._grid.frames(_SETTLE_S):
-            return _SETTLING
+        if self._heard - self._around <= self._grid.frames(_SETTLE_S) or self._stuck >= _STUCK_FRAMES:
+            return _BAD_CONTACT
         return _ARTEFACT if self._moves() or self._turns() else 0
 
     def _moves(self) -> bool:

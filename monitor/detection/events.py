@@ -24,8 +24,6 @@ class State(StrEnum):
     """Movement, cable, saturation: not muscle."""
     BAD_CONTACT = "bad_contact"
     """The electrode does not see the muscle; twitches of interest could not be seen."""
-    SETTLING = "settling"
-    """An accelerometer has just begun, or come back: what is still for it is not known yet."""
     GAP = "gap"
     """Nothing was received."""
 

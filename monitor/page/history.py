@@ -48,7 +48,6 @@ _EXCLUDED = {
     State.VOLUNTARY: "the muscle was used",
     State.ARTEFACT: "movement or cable",
     State.BAD_CONTACT: "bad contact",
-    State.SETTLING: "the accelerometer settled",
 }
 
 _past: dict[Reader, Past] = {}

@@ -29,7 +29,6 @@ STATES = {
     "voluntary": ("voluntary", "▲"),
     "artefact": ("artefact", "✕"),
     "bad_contact": ("bad contact", "○"),
-    "settling": ("settling", "…"),
     "gap": ("gap", "–"),
 }
 """State -> its word and its sign: colour alone tells nothing."""
@@ -147,7 +146,7 @@ def _channel(channel: ChannelGlance) -> tuple[str, ...]:
 def state_said(channel: ChannelGlance) -> tuple[str, str]:
     """What a channel is doing: its word and its sign."""
     if channel.state == "bad_contact" and channel.unit in ACCELERATION:
-        return "stuck", "○"
+        return "settling", "○"  # for 1.4 s after each gap; if it lasts, it gives one number
     return STATES.get(channel.state, (str(channel.state), "?"))
 
 

@@ -215,9 +215,10 @@ def _signal(seen: Glance | None) -> str:
 def quality(channel: ChannelGlance) -> str:
     """How well twitches can be seen now, in words."""
     if channel.state == "bad_contact":
-        stuck = channel.unit in ACCELERATION
-        return "gives one number: restart it" if stuck else "no contact: press or replace the electrode"
-    if channel.noise is None or channel.state == "settling":
+        if channel.unit in ACCELERATION:
+            return "listening; if it lasts, restart the wearable"
+        return "no contact: press or replace the electrode"
+    if channel.noise is None:
         return "listening"
     if channel.unit != "uV":
         return "heard"

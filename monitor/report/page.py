@@ -35,7 +35,6 @@ _EXCLUDED = {
     State.VOLUNTARY: "the muscle was used",
     State.ARTEFACT: "movement or cable",
     State.BAD_CONTACT: "bad contact",
-    State.SETTLING: "the accelerometer settled",
 }
 _CURVES = 8
 _LABELS = 9

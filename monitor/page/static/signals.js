@@ -12,7 +12,8 @@ const FRAME_MS = 66;
 const ROW_PX = 56;
 const KEEP_MS = 30000;
 const MISSING = -32768;
-const MARKS = { voluntary: "voluntary", artefact: "artefact", bad_contact: "bad contact", settling: "settling" };
+const MARKS = { voluntary: "voluntary", artefact: "artefact", bad_contact: "bad contact" };
+const ACCELERATION = ["g", "m/s^2"]; // has no contact to lose: it settles
 
 const decode = (text) => new Int16Array(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
 const style = (name) => getComputedStyle(document.body).getPropertyValue(name).trim();
@@ -281,7 +282,8 @@ class Signals extends HTMLElement {
       context.fillRect(left, top + 1, right - left, ROW_PX - 2);
       if (right - left > 70) {
         context.fillStyle = colours.quiet;
-        context.fillText(MARKS[state.state] || state.state, left + 5, top + ROW_PX - 6);
+        const settles = state.state === "bad_contact" && ACCELERATION.includes(rows[row.get(state.channel)].unit);
+        context.fillText(settles ? "settling" : MARKS[state.state] || state.state, left + 5, top + ROW_PX - 6);
       }
     }
     for (const gap of this.gaps) {
