@@ -166,7 +166,7 @@ def test_what_is_missing_for_a_radio_is_said(browser, live):
         window.get_by_role("button", name="Scan").click()
         window.locator(".notice.warn").first.wait_for()
         window.get_by_role("button", name="forearm").click()
-        assert "flexor carpi radialis" in window.locator(".sites").inner_text()
+        window.locator(".sites", has_text="flexor carpi radialis").wait_for()
         window.get_by_role("cell", name="good").first.wait_for()
 
 
@@ -217,7 +217,7 @@ def test_answers_come_in_words(browser, month):
         window.get_by_role("row", name=re.compile("caffeine linked")).wait_for(timeout=COMPUTED_MS)
         assert window.locator(".forest svg").is_visible()
         window.locator("summary", has_text="hours after caffeine").first.click()
-        assert window.locator(".lag svg").first.is_visible()
+        window.locator(".lag svg").first.wait_for()
 
 
 def test_keyboard_alone_suffices(browser, month):
