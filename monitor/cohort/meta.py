@@ -8,6 +8,9 @@ Rules:
   for few studies (Veroniki et al., Res. Synth. Methods 2016;7:55).
 * The error of the mean by Hartung and Knapp (Stat. Med. 2001;20:3875), with k - 1 degrees of freedom: with few
   people the normal interval is far too short.
+* Where the weights are wrong, for people's own errors are estimates too, that is too short as well: the error is
+  never less than the robust one of Sidik and Jonkman (Comput. Stat. Data Anal. 2006;50:3681), which takes each
+  person's distance from the mean for what it is.
 * The prediction interval is for the next person, and goes with k - 2 degrees (Higgins et al., J. R. Stat. Soc.
   A 2009;172:137). It is what matters to one person; the mean is about nobody.
 * One person who knows nearly nothing changes nearly nothing; fewer than three say nothing about others.
@@ -27,6 +30,7 @@ from scipy.special import chdtrc, stdtr, stdtrit
 Vector = NDArray[np.float64]
 LEAST: Final = 3
 _STEPS: Final = 200
+_LEAST_VARIANCE: Final = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +67,10 @@ def pooled(effects: Sequence[float], errors: Sequence[float]) -> Pooled | None:
     tau2 = _tau2(y, variance)
     weight = 1 / (variance + tau2)
     mean = float((weight * y).sum() / weight.sum())
-    spread = float((weight * (y - mean) ** 2).sum()) / (k - 1)
-    error = math.sqrt(max(spread, 1e-12) / float(weight.sum()))
+    share = weight / weight.sum()
+    spread = float((share * (y - mean) ** 2).sum()) / (k - 1)
+    robust = float((share**2 * (y - mean) ** 2 / (1 - share)).sum())
+    error = math.sqrt(max(spread, robust, _LEAST_VARIANCE))
     q = _q(y, variance, 0.0)
     t = float(stdtrit(k - 1, 0.975))
     ahead = float(stdtrit(k - 2, 0.975)) * math.sqrt(tau2 + error**2)

@@ -29,7 +29,7 @@ import numpy as np
 from fastapi import FastAPI, Path, Query, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from fastapi.routing import APIRoute
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StringConstraints
 from starlette.routing import Match
 
 import monitor
@@ -107,7 +107,7 @@ class _Said(BaseModel):
     precision: Precision | None = None
     reactive: Reactive | None = Field(None, description="Whether it was logged because of twitching.")
     note: Annotated[str, StringConstraints(max_length=2000)] = ""
-    new: bool = Field(False, description="It is a new kind of the person's own.")
+    new: StrictBool = Field(False, description="It is a new kind of the person's own.")
 
     def fields_said(self) -> dict[str, str]:
         """As `log` takes them."""
