@@ -171,7 +171,9 @@ def test_a_bucket_is_a_place_like_any_other(cohort, undisturbed, tmp_path):
 
 def _put(url, data=b""):
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, data, method="PUT")) as reply:
+        with urllib.request.urlopen(
+            urllib.request.Request(url, data, {"Content-Type": "application/octet-stream"}, method="PUT")
+        ) as reply:
             return reply.status == 200
     except urllib.error.URLError:
         return False
