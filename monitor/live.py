@@ -43,8 +43,8 @@ _FRAMES_PER_S = 5
 _LINES_WAITING = 10_000
 READER_LEFT = errno.EPIPE, errno.EIO
 """Errors of a pipe and of a terminal that nobody reads any more."""
-_SETTLING_S = 2.0
-"""An accelerometer takes 1.4 s."""
+_CONTACT_S = 2.0
+"""A bad contact of less is not worth a line: three axes settle for 1.4 s after each gap."""
 _LEAVE_S = 2.0
 """How long a reader may take with what is left at the end."""
 _STATES: dict[State | None, tuple[str, str]] = {
@@ -115,7 +115,7 @@ class Lines:
     def tell(self, device: str, what: Told) -> None:
         """Have it written."""
         if not self._as_json:
-            if not _is_settling(what):
+            if not _is_brief(what):
                 self._put(sys.stdout, _sentence(device, what))
         elif isinstance(what, Twitch | Context | Gap):
             self._put(sys.stdout, lines.as_json(lines.at_utc(what, device)))
@@ -281,9 +281,9 @@ def _one_line(text: str, style: str) -> Text:
     return Text(text, style=style, no_wrap=True, overflow="ellipsis")
 
 
-def _is_settling(what: Told) -> bool:
-    """An accelerometer after each gap, on three axes: nothing that a person should do something about."""
-    return isinstance(what, Context) and what.state is State.BAD_CONTACT and what.duration_s < _SETTLING_S
+def _is_brief(what: Told) -> bool:
+    """Over before a person could do something about it."""
+    return isinstance(what, Context) and what.state is State.BAD_CONTACT and what.duration_s < _CONTACT_S
 
 
 def _sentence(device: str, what: Told) -> str:

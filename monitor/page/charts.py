@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from monitor.page.frame import text, wide
 from monitor.page.past import Floats
+from monitor.report.facts import LEAST_S
 from monitor.report.figures import nice
 
 WIDTH = 1000
@@ -26,7 +27,7 @@ LEFT, RIGHT = 96, 18
 _DASHES = ("", "7 4", "2 3", "9 3 2 3", "14 4", "4 2 1 2", "1 3", "12 3 3 3")
 _LANE_PX = 15
 _LANES_MAX = 7
-_LITTLE = "rests on less than 10 analysable minutes"
+_LITTLE = f"rests on less than {LEAST_S / 60:.0f} analysable minutes"
 _REACHING_MAX = 20
 """Of so many entries each has a line down into the rates."""
 Scale = Callable[[float], float]
