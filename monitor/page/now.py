@@ -179,8 +179,8 @@ def _overlaid(channel: str, unit: int, twitches: Sequence[Twitch]) -> str:
     svg = overlay(aligned(twitches), f"{about}: {many} laid over one another")
     return (
         f'<figure class="shape">{svg}<figcaption><strong>{text(channel)}</strong>, {named}<br>'
-        f'<span class="quiet"><span class="count">{many}, </span>'
-        f"{frame.size_said(size, last.unit)}, last {moment(last.onset_ns)}</span></figcaption></figure>"
+        f'<span class="quiet">{frame.size_said(size, last.unit)}, last {moment(last.onset_ns)}'
+        f'<span class="count">, {many}</span></span></figcaption></figure>'
     )
 
 
