@@ -28,8 +28,12 @@ run: .venv/run ## an emulated wearable on a virtual radio, on a page in the brow
 
 # All at once, as many at a time as there are cores: most wait for a radio, a server or a browser. What is chosen runs alone.
 # They start a hundred processes, which need not be compiled anew each, whatever else is asked for here.
+# Many watch real seconds: what fails beside the others (exit 1; a crash is another) has to pass alone, and is told.
+test: export PYTHONDONTWRITEBYTECODE =
+test: pytest = .venv/bin/python -m pytest
 test: .venv/dev ## the tests; ARGS='-k name' chooses, ARGS='-m long' runs the long ones
-	@PYTHONDONTWRITEBYTECODE= .venv/bin/python -m pytest $(or $(ARGS),-n auto --dist loadfile)
+	@$(if $(ARGS),$(pytest) $(ARGS),$(pytest) --cache-clear -n auto --dist loadfile || { test $$? = 1 \
+	&& echo 'Once more, alone: what failed beside the others' && $(pytest) --last-failed --last-failed-no-failures none; })
 
 test-bluez: .venv/dev ## the collector against real BlueZ, in an emulated computer: Debian, minutes
 	@tests/bluez/run

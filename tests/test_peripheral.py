@@ -57,7 +57,7 @@ class Host:
         """The reply from Control."""
         before = len(self.of(CONTROL))
         await self.client.write_gatt_char(CONTROL, request, response=True)
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(10):
             while len(self.of(CONTROL)) == before:  # noqa: ASYNC110 - a test
                 await asyncio.sleep(0.01)
         return self.of(CONTROL)[-1].data
@@ -66,7 +66,7 @@ class Host:
         return [each for each in self.received if each.characteristic == characteristic]
 
 
-async def find(air, seconds=1):
+async def find(air, seconds=10):
     return await BleakScanner.find_device_by_address(ADDRESS, timeout=seconds, backend=air.backend[1])
 
 
@@ -139,10 +139,12 @@ async def test_time_reads_the_clock_at_the_last_write(client, wearable):
 
 async def test_it_sends_in_real_time(host, wearable):
     await host.ask(START)
-    await asyncio.sleep(1)
-    last = wearable.codec.decode(host.of(DATA)[-1])[0]
-    age_ns = time.monotonic_ns() - wearable.time_ns(last.stream, last.index + last.counts.shape[1] - 1)
-    assert 0 < age_ns < 0.4e9
+    ages_ns = []
+    for _ in range(10):
+        await asyncio.sleep(0.1)
+        last = wearable.codec.decode(host.of(DATA)[-1])[0]
+        ages_ns.append(time.monotonic_ns() - wearable.time_ns(last.stream, last.index + last.counts.shape[1] - 1))
+    assert 0 < min(ages_ns) < 0.2e9  # a busy machine may look late, not each time
 
 
 async def test_the_index_runs_on_without_a_link(air, worn, wearable, client):
@@ -163,12 +165,15 @@ async def test_the_index_runs_on_without_a_link(air, worn, wearable, client):
 
 
 async def test_a_power_cycle_ends_the_link_and_counts_from_zero(air, worn, wearable, client):
+    await asyncio.sleep(0.3)
+    before_ns = time.monotonic_ns()
     await worn.power_cycle()
     assert not client.is_connected
     async with BleakClient(await find(air), backend=air.backend[0]) as again:
         host = await Host(again).subscribe()
         emg, _ = wearable.codec.decode(Notification(CONTROL, await host.ask(START), 0))
-    assert emg.index < 500
+    since_s = (time.monotonic_ns() - before_ns) / 1e9
+    assert emg.index <= since_s * WearableSettings().rate_hz + 1  # not the third of a second before
 
 
 async def test_it_vanishes_for_a_while(air, worn, client):

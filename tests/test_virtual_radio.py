@@ -149,7 +149,7 @@ async def test_an_unplanned_disconnect_is_told_and_the_board_advertises_again(ra
     down = asyncio.Event()
     async with await client_of(radio, disconnected_callback=lambda _: down.set()) as client:
         await peripheral.disconnect()
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(10):
             await down.wait()
         assert not client.is_connected
         with pytest.raises(BleakError):
