@@ -63,7 +63,8 @@ def power(
     json_lines: Json = False,
 ) -> None:
     """Plan a study: what a design would find."""
-    found = cohort.planned(Design(people, days, rate_ratio, between, per_hour), seed)
+    with progress("people of a pilot", cohort.PILOT) as told:
+        found = cohort.planned(Design(people, days, rate_ratio, between, per_hour), seed, told=told)
     if json_lines:
         say(lines.as_json({"type": "power", **asdict(found)}))
         return

@@ -94,6 +94,6 @@ def test_a_person_of_the_cohort_is_who_they_are_alone(tmp_path):
     assert calf.twitches == person.life.tallies.twitches.sum()
     assert calf.hours == pytest.approx(person.life.tallies.analysable_s.sum() / 3600)
     assert {effect.trigger for effect in said.effects} >= {TRIGGER}
-    ((alone, _),) = estimates([person])
+    ((alone, *_),) = estimates([person])
     both = next(effect for effect in said.effects if effect.trigger == TRIGGER)
     assert both.log_rate_ratio == pytest.approx(alone, abs=0.3)  # two sites here, one there

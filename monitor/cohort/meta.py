@@ -53,7 +53,7 @@ class Pooled:
     """In which the next person's would lie."""
 
 
-def pooled(effects: Sequence[float], errors: Sequence[float]) -> Pooled | None:
+def pooled(effects: Sequence[float] | Vector, errors: Sequence[float] | Vector) -> Pooled | None:
     """The answer of all; `None` of fewer than `LEAST`.
 
     Args:

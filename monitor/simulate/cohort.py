@@ -1,14 +1,15 @@
 """Cohorts that do not exist, and the power of a design.
 
     design ─► people: level, response, diary ─► lives ─┬─ stores and recordings, to try things with
-                                                       └─ estimates of each person ─► power
+                                                       └─ estimates of each ─► cohorts drawn from them ─► power
 
 Rules:
 
 * People differ in how much they twitch (`_LEVELS`, log-normal) and in how they respond (`between`, normal).
   Both are what a design has to allow for; that chance alone separates people is never assumed.
-* Power is planned from the errors of some simulated people and the arithmetic of the meta-analysis, and is then
-  what repeated cohorts show: benchmarks/cohort.py.
+* Power is planned from a pilot of simulated people: cohorts are drawn from them again and again, and pooled as
+  real ones are. A formula would trust people's own errors, which are estimates as well. Whether repeated cohorts
+  of other people keep the promise: benchmarks/cohort.py.
 """
 
 from __future__ import annotations
@@ -19,17 +20,18 @@ import math
 import tempfile
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import nctdtr, stdtrit
+from scipy.special import stdtrit
 
 from firmware_interface.emulated.arm import ArmSettings
 from monitor.cohort.effects import effects_of
+from monitor.cohort.meta import LEAST, pooled
 from monitor.correlation.bins import BIN_S
 from monitor.export import edf
 from monitor.export.source import source_of
@@ -41,12 +43,14 @@ TRIGGER: Final = "caffeine"
 GROUPS: Final = ("control", "patient")
 _LEVELS: Final = 0.5
 """Standard deviation of the logarithm of people's rates."""
-_PILOT: Final = 40
-"""People whose errors stand for those of all."""
+PILOT: Final = 300
+"""People whose answers stand for those of all: power is known to .04 then."""
+_COHORTS: Final = 200, 2000
+"""Drawn from them, at least and at most."""
+_DRAWN: Final = 400_000
+"""People in all of those."""
 _WANTED: Final = 0.8
 """Power at which a rate ratio counts as detectable."""
-_SURE: Final = 12.0
-"""Standard errors beyond the critical value; further out SciPy's distribution has no answer."""
 _NULL_KINDS: Final = ("caffeine", "tea")
 
 
@@ -107,58 +111,90 @@ def _person(design: Design, number: int, rng: np.random.Generator) -> Simulated:
     return Simulated(f"P{number + 1:02d}", group, per_hour, ratio, seed, lives.history(person, seed))
 
 
-def estimates(people: list[Simulated]) -> NDArray[np.float64]:
-    """(log rate ratio, standard error) of the trigger of each person who can be estimated, shape (n, 2)."""
-    found = [
-        (effect.log_rate_ratio, effect.standard_error)
-        for each in people
-        for effect in effects_of(each.subject, each.group, each.life.tallies, each.life.triggers, UTC)
-        if effect.trigger == TRIGGER
-    ]
-    return np.array(found).reshape(-1, 2)
+@dataclass(frozen=True, slots=True, eq=False)
+class Repeats:
+    """What cohorts of a design would answer if there were nothing to find, one row each."""
+
+    means: NDArray[np.float64]
+    """Average log rate ratio, shape (n,)."""
+    errors: NDArray[np.float64]
+    """Its standard error, shape (n,)."""
+    people: int
+
+    def power(self, log_rate_ratio: float) -> float:
+        """Share of them that find it at p <= .05; an effect shifts each mean, and no error."""
+        t = float(stdtrit(self.people - 1, 0.975))
+        return float((np.abs(self.means + log_rate_ratio) >= t * self.errors).mean())
 
 
-def planned(design: Design, seed: int) -> Power:
-    """The power that the errors of a pilot promise."""
-    pilot = Design(_PILOT, design.days, design.rate_ratio, design.between, design.per_hour, design.group_ratio)
-    found = estimates(people_of(pilot, seed))
-    if not len(found):
+def estimates(people: list[Simulated], told: Callable[[int], None] = lambda _: None) -> NDArray[np.float64]:
+    """(log rate ratio, standard error, truth) of the trigger of each person who can be estimated, shape (n, 3).
+
+    Args:
+        people: each with a life.
+        told: after each person.
+    """
+    found = []
+    for number, each in enumerate(people, 1):
+        found += [
+            (effect.log_rate_ratio, effect.standard_error, math.log(each.rate_ratio))
+            for effect in effects_of(each.subject, each.group, each.life.tallies, each.life.triggers, UTC)
+            if effect.trigger == TRIGGER
+        ]
+        told(number)
+    return np.array(found).reshape(-1, 3)
+
+
+def planned(design: Design, seed: int, pilot: int = PILOT, told: Callable[[int], None] = lambda _: None) -> Power:
+    """The power that a pilot promises.
+
+    Args:
+        design: what is planned.
+        seed: of the pilot and of what is drawn from it.
+        pilot: people in it.
+        told: after each of them.
+    """
+    found = estimates(people_of(replace(design, people=pilot), seed), told)
+    known = round(design.people * len(found) / pilot)
+    if known < LEAST:
         return Power(0.0, math.inf, math.inf, math.inf)
-    errors = found[:, 1]
-    known = design.people * len(found) / _PILOT
+    estimated, errors, truth = found.T
+    repeats = repeated(estimated - truth, errors, design.between, known, seed)
     low, high = 1.0, 10.0
     for _ in range(60):
         middle = math.sqrt(low * high)
-        enough = power_of(errors, design.between, known, math.log(middle)) >= _WANTED
+        enough = repeats.power(math.log(middle)) >= _WANTED
         low, high = (low, middle) if enough else (middle, high)
     return Power(
-        power_of(errors, design.between, known, math.log(design.rate_ratio)),
-        _mean_error(errors, design.between, known),
+        repeats.power(math.log(design.rate_ratio)),
+        float(np.median(repeats.errors)),
         float(np.median(errors)),
         high,
     )
 
 
-def power_of(errors: NDArray[np.float64], between: float, people: float, effect: float) -> float:
-    """Chance of p <= .05.
+def repeated(
+    chance: NDArray[np.float64], errors: NDArray[np.float64], between: float, people: int, seed: int
+) -> Repeats:
+    """Cohorts drawn, with replacement, from what is known of some people.
 
     Args:
-        errors: standard errors of people like them.
-        between: standard deviation between people.
-        people: how many.
-        effect: logarithm of the rate ratio.
+        chance: how far each was estimated from the truth, shape (n,); their average is taken away.
+        errors: the standard errors that they said, shape (n,).
+        between: standard deviation between people, of the log rate ratio.
+        people: in a cohort, at least `LEAST`.
+        seed: of the draws.
     """
-    degrees = max(people - 1, 1.0)
-    t = float(stdtrit(degrees, 0.975))
-    away = abs(effect) / _mean_error(errors, between, people)
-    if away > t + _SURE:
-        return 1.0
-    return float(1 - nctdtr(degrees, away, t) + nctdtr(degrees, away, -t))
-
-
-def _mean_error(errors: NDArray[np.float64], between: float, people: float) -> float:
-    """Standard error of the mean of all; each person counts by their own."""
-    return 1 / math.sqrt(people * float((1 / (errors**2 + between**2)).mean()))
+    rng = np.random.default_rng(seed)
+    fair = chance - np.average(chance, weights=1 / (errors**2 + between**2))
+    answers = []
+    for _ in range(int(np.clip(_DRAWN // people, *_COHORTS))):
+        chosen = rng.integers(len(errors), size=people)
+        answer = pooled(fair[chosen] + rng.normal(0, between, people), errors[chosen])
+        if answer is not None:
+            answers.append((answer.mean, answer.standard_error))
+    means, of_means = np.array(answers).T
+    return Repeats(means, of_means, people)
 
 
 def write(
