@@ -1,4 +1,4 @@
-"""For all tests: a busy machine makes no property false, and Ctrl-C reaches what they start."""
+"""For all tests: a busy machine makes no property false, and signals of a terminal reach what they start."""
 
 import signal
 
@@ -7,5 +7,6 @@ from hypothesis import settings
 settings.register_profile("fasciwatch", deadline=None)
 settings.load_profile("fasciwatch")
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background, which children would inherit
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+for ignored, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(ignored) is signal.SIG_IGN:  # in the background, or by nohup; children would inherit it
+        signal.signal(ignored, handler)
