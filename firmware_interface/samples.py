@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +73,10 @@ class GapReason(StrEnum):
     """Monitoring was not running: stopped by a person, killed, or the computer was off."""
 
 
+ACCELERATION: Final = "acceleration"
+"""The site of an accelerometer: its twitches are found in all axes at once, and named for the largest."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stream:
     """One kind of signal from one device: what its numbers mean.
@@ -90,6 +94,10 @@ class Stream:
     """Nominal samples a second; the true rate is estimated by the decoder."""
     channels: tuple[str, ...]
     """One label a channel, as worn: "FDI", "calf left"."""
+
+    def site(self, channel: str) -> str:
+        """Where a channel listens; the axes of an accelerometer are at one place."""
+        return ACCELERATION if self.sensor is Sensor.ACC else channel
 
 
 @dataclass(frozen=True, slots=True)

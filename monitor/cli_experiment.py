@@ -127,8 +127,8 @@ def result(
     with Archive.open(revealed(config_file, data)) as archive:
         stretches = archive.stretches(BIN_NS, 0, now_ns)
         names = {known.id: known.device.name for known in archive.devices()}
-    called = sites_of(stretches, names)
-    chosen = [each for each in stretches if planned.site in ("", called[each.device_id, each.channel])]
+    called = sites_of((each.where for each in stretches), names)
+    chosen = [each for each in stretches if planned.site in ("", called[each.where])]
     days = [(day_of(each.start_ns, zone) - planned.begins).days for each in chosen]
     found = evaluate(planned.experiment, block_rates(chosen, days, planned.experiment))
     if json_lines:

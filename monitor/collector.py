@@ -39,7 +39,16 @@ from firmware_interface.codecs.families import family_as_kept
 from firmware_interface.decoder import Decoder, Reception
 from firmware_interface.errors import Fault
 from firmware_interface.relay import Relay
-from firmware_interface.samples import Gap, GapReason, Notification, SampleBlock, Status, Stream
+from firmware_interface.samples import (
+    ACCELERATION,
+    Gap,
+    GapReason,
+    Notification,
+    SampleBlock,
+    Sensor,
+    Status,
+    Stream,
+)
 from monitor.alerts.alarms import Alarms
 from monitor.alerts.engine import Alert
 from monitor.alerts.rules import Kind
@@ -690,13 +699,17 @@ class _Track:
         ]
 
     def seen(self, off: Sequence[str]) -> list[SeenChannel]:
-        """Each channel as its alerts need it.
+        """Each site as its alerts need it.
 
         Args:
             off: channels whose electrodes have no contact, as the device says.
         """
         if self._detector is None:
             return []
+        if self.stream.sensor is Sensor.ACC:
+            in_contact = State.BAD_CONTACT not in self._detector.states
+            twitches, analysable_s = sum(self._twitches.values()), max(self._analysable_s.values())
+            return [SeenChannel(ACCELERATION, in_contact, twitches, analysable_s)]
         return [
             SeenChannel(
                 label=label,

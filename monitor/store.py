@@ -235,20 +235,34 @@ class Total:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """The sum of a channel's minutes over a stretch of the clock."""
+    """The sum of a site's minutes over a stretch of the clock."""
 
     device_id: int
     channel: str
+    """`ACCELERATION` for the axes of an accelerometer: they see the same twitches, at the same time."""
     start_ns: int
     """A multiple of the stretch since 1970 UTC."""
     observed_s: float
     analysable_s: float
     twitches: int
 
+    @property
+    def where(self) -> tuple[int, str]:
+        """Device and channel."""
+        return self.device_id, self.channel
+
+    def with_axis(self, other: Stretch) -> Stretch:
+        """Two axes that were there at the same time."""
+        observed_s, analysable_s = (
+            max(self.observed_s, other.observed_s),
+            max(self.analysable_s, other.analysable_s),
+        )
+        return Stretch(*self.where, self.start_ns, observed_s, analysable_s, self.twitches + other.twitches)
+
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """The sum of a channel's contexts of one state that began in a stretch of the clock."""
+    """The sum of a site's contexts of one state that began in a stretch of the clock."""
 
     device_id: int
     channel: str
@@ -547,12 +561,26 @@ class Archive:
     def stretches(self, stretch_ns: int, since_ns: int, until_ns: int) -> list[Stretch]:
         """The minutes that start in the range, summed by SQLite: of years there are too many to list."""
         rows = self._range(_SELECT_STRETCHES, since_ns, until_ns, None, stretch=stretch_ns)
-        return [Stretch(*row) for row in rows]
+        sites, found = self._sites(), dict[tuple[int, str, int], Stretch]()
+        for device, channel, *amounts in rows:
+            each = Stretch(device, sites.get((device, channel), channel), *amounts)
+            axis = found.get((*each.where, each.start_ns))
+            found[*each.where, each.start_ns] = axis.with_axis(each) if axis else each
+        return list(found.values())
 
     def spent(self, stretch_ns: int, since_ns: int, until_ns: int) -> list[Spent]:
         """The contexts that begin in the range, summed in the same way."""
         rows = self._range(_SELECT_SPENT, since_ns, until_ns, None, stretch=stretch_ns)
-        return [Spent(device, channel, State(state), *rest) for device, channel, state, *rest in rows]
+        sites, found = self._sites(), dict[tuple[int, str, str, int], Spent]()
+        for device, channel, state, *rest in rows:
+            each = Spent(device, sites.get((device, channel), channel), State(state), *rest)
+            found.setdefault((device, each.channel, state, each.start_ns), each)
+        return list(found.values())
+
+    def _sites(self) -> dict[tuple[int, str], str]:
+        """Of each (device, channel) that there is now."""
+        streams = [(known, stream) for known in self.devices() for stream in known.device.streams]
+        return {(known.id, name): known.device.site(name) for known, stream in streams for name in stream.channels}
 
     def missing(self, since_ns: int, until_ns: int) -> list[Missing]:
         """The gaps of which any part is in the range, and their time within it."""

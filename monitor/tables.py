@@ -58,6 +58,7 @@ MINUTES: Final = Table(
         "observed_s": float,
         "analysable_s": float,
         "twitches": int,
+        "site": str,
     },
 )
 CONTEXTS: Final = Table(
@@ -111,8 +112,8 @@ def twitch_row(source: str, event: Twitch) -> Row:
     )
 
 
-def minute_row(source: str, minute: Minute) -> Row:
-    """Of `MINUTES`."""
+def minute_row(source: str, minute: Minute, site: str) -> Row:
+    """Of `MINUTES`. Channels of one site, the axes of an accelerometer, saw the same time."""
     return (
         source,
         minute.channel,
@@ -120,6 +121,7 @@ def minute_row(source: str, minute: Minute) -> Row:
         minute.observed_s,
         minute.analysable_s,
         minute.twitches,
+        site,
     )
 
 

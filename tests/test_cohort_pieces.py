@@ -14,6 +14,7 @@ from firmware_interface.emulated.arm import Arm, ArmSettings
 from firmware_interface.samples import SampleBlock, Sensor, Stream, Timebase, Unit
 from monitor import __version__, parquet
 from monitor.cohort import pieces
+from monitor.cohort.effects import summarise
 from monitor.cohort.members import members
 from monitor.cohort.pieces import Job, work
 from monitor.cohort.storage import Place
@@ -99,9 +100,23 @@ def test_what_is_found_is_there(whole):
     assert {row[2] for row in whole["twitches"]} >= {"calf", "x"}
     assert {row[0] for row in whole["minutes"]} == {"day=2026-01-01", "day=2026-01-02"}
     assert sum(row[4] for row in whole["minutes"] if row[2] == "calf") == pytest.approx(40)
-    assert sum(row[-1] for row in whole["minutes"]) == len(whole["twitches"]) > 10
+    assert sum(row[-2] for row in whole["minutes"]) == len(whole["twitches"]) > 10
+    assert {(row[2], row[-1]) for row in whole["minutes"]} == {
+        ("calf", "calf"), ("x", "acceleration"), ("y", "acceleration"), ("z", "acceleration"),
+    }  # fmt: skip
     assert sum(row[-1] for row in whole["quality"]) == len(whole["twitches"])
     assert sum(row[4] for row in whole["units"]) == len(whole["twitches"])
+
+
+def test_the_axes_of_an_accelerometer_are_one_site_of_a_person(cohort, tmp_path):
+    """Seen as long as the muscle, with the twitches of all of them."""
+    assert work(job(cohort, tmp_path)).state == "done"
+    _, (subject,) = members(Place(str(cohort)))
+    said = {each.site: each for each in summarise(subject, Place(str(cohort)), Place(str(tmp_path)), None).people}
+    assert set(said) == {"calf", "acceleration"}
+    assert said["acceleration"].hours == pytest.approx(said["calf"].hours, abs=10 / 3600)
+    on_axes = [row for row in tables(tmp_path)["twitches"] if row[2] in "xyz"]
+    assert said["acceleration"].twitches == len(on_axes) > 0
 
 
 @pytest.mark.parametrize("piece_s", [10.0, 20.0])
@@ -206,7 +221,7 @@ def test_a_worker_of_another_version_does_nothing(cohort, tmp_path):
 @pytest.mark.parametrize("sensor", [Sensor.EMG, Sensor.ACC])
 def test_a_day_cut_by_the_hour_is_the_same_as_the_whole(sensor):
     """24 hours of each sensor; the detector is pickled and thrown away each hour."""
-    rate_hz, minutes = (250.0 if sensor is Sensor.EMG else 50.0), 20
+    rate_hz, minutes = (250.0 if sensor is Sensor.EMG else 100.0), 20
     arm = Arm(ArmSettings(channels=("calf", "FDI"), rate_hz=rate_hz, acc_rate_hz=rate_hz, visible=True), 7)
     length = round(minutes * 60 * rate_hz)
     values = arm.emg_uv(length) / 0.1 if sensor is Sensor.EMG else arm.acc_g(length) / 0.0001

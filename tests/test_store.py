@@ -383,6 +383,28 @@ def test_sums_over_stretches_of_the_clock(tmp_path: Path) -> None:
             ]
 
 
+def test_the_axes_of_an_accelerometer_are_summed_as_one_site(tmp_path: Path) -> None:
+    """Seen once, whatever their number; what twitches on any of them, twitches there."""
+    acc = Stream("acc", Sensor.ACC, Unit.G, 0.001, 100.0, ("x", "y", "z"))
+    emg = Stream("emg", Sensor.EMG, Unit.MICROVOLT, 0.1, 500.0, ("calf",))
+    minutes = [
+        Minute(channel, 0, 60.0, 45.0, twitches) for channel, twitches in zip("xyz", (1, 0, 4), strict=True)
+    ]
+    contexts = [Context(State.ARTEFACT, channel, S, 2.0) for channel in "xyz"]
+    store = Store.open(tmp_path)
+    store.begin(now_ns=0, version="", settings={})
+    device = store.device(Device("band", "S-1", "demo", (acc, emg)), "F0:5C:1A:00:00:01", 0)
+    records = [*minutes, Minute("calf", 0, 60.0, 30.0, 2), *contexts]
+    store.write([(device, record) for record in records], MINUTE)
+    with Archive.open(tmp_path) as archive:
+        assert archive.stretches(MINUTE, *EVER) == [
+            Stretch(device, "calf", 0, 60.0, 30.0, 2),
+            Stretch(device, "acceleration", 0, 60.0, 45.0, 5),
+        ]
+        assert archive.spent(MINUTE, *EVER) == [Spent(device, "acceleration", State.ARTEFACT, 0, 1, 2.0)]
+    store.close(MINUTE)
+
+
 def test_of_two_statuses_at_a_time_the_later_stays(tmp_path: Path) -> None:
     with opened(tmp_path) as (store, device):
         store.write([(device, Status(50)), (device, Status(49))], NOW)

@@ -1,8 +1,10 @@
 """Tallies of what is stored: sites, donnings and artefacts."""
 
-from monitor.correlation.stored import BIN_NS, sites_of, tallies_of
+from firmware_interface.codecs import Device
+from firmware_interface.samples import Sensor, Stream, Unit
+from monitor.correlation.stored import BIN_NS, every_channel, sites_of, tallies_of
 from monitor.detection.events import State
-from monitor.store import Spent, Stretch
+from monitor.store import KnownDevice, Spent, Stretch
 
 NAMES = {1: "left", 2: "right", 3: "band", 4: "band"}
 HOUR = 4
@@ -16,7 +18,7 @@ def stretch(number, device=1, channel="calf", analysable_s=800.0, observed_s=900
 def test_channels_of_two_devices_stay_apart():
     """Two arms with a channel of the same name are two sites; other names are as they were."""
     stretches = [stretch(0), stretch(0, 2), stretch(0, 2, "FDI"), stretch(0, 3, "EMG1"), stretch(0, 4, "EMG1")]
-    assert sites_of(stretches, NAMES) == {
+    assert sites_of([each.where for each in stretches], NAMES) == {
         (1, "calf"): "left calf",
         (2, "calf"): "right calf",
         (2, "FDI"): "FDI",
@@ -27,6 +29,18 @@ def test_channels_of_two_devices_stay_apart():
     assert [found.sites[number] for number in found.site] == [
         "left calf", "right calf", "FDI", "band EMG1 (3)", "band EMG1 (4)",
     ]  # fmt: skip
+
+
+def test_a_twitch_on_an_axis_belongs_to_its_accelerometer():
+    """Each device has its own; what there is no stretch of has no site."""
+    acc = Stream("acc", Sensor.ACC, Unit.G, 0.001, 100.0, ("x", "y"))
+    devices = [KnownDevice(n, Device(NAMES[n], "", "", (acc,)), "", 0, 0, {}) for n in (1, 2, 3)]
+    sites = sites_of([(1, "acceleration"), (2, "acceleration"), (2, "calf")], NAMES)
+    channels = every_channel(sites, devices)
+    assert (channels[1, "x"], channels[2, "y"], channels[2, "calf"]) == (
+        "left acceleration", "right acceleration", "calf",
+    )  # fmt: skip
+    assert (3, "x") not in channels
 
 
 def test_a_long_absence_ends_a_donning():

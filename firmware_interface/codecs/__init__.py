@@ -58,6 +58,10 @@ class Device:
     firmware: str
     streams: tuple[Stream, ...]
 
+    def site(self, channel: str) -> str:
+        """Where a channel listens: at a site of its own, but for the axes of an accelerometer."""
+        return next((stream.site(channel) for stream in self.streams if channel in stream.channels), channel)
+
 
 @dataclass(frozen=True, slots=True)
 class Offer:

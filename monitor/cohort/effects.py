@@ -29,7 +29,7 @@ from monitor.store import Archive, Stretch
 from monitor.tables import MINUTES
 
 LEAST_ERROR = 1e-4
-_COLUMNS = ("source", "channel", "start_ns", "observed_s", "analysable_s", "twitches")
+_COLUMNS = ("source", "channel", "site", "start_ns", "observed_s", "analysable_s", "twitches")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,22 +72,24 @@ def summarise(subject: Subject, place: Place, out: Place, zone: tzinfo | None) -
 
 
 def _stretches(subject: Subject, out: Place) -> tuple[list[Stretch], dict[int, str]]:
-    """The minutes of a person, in quarters of an hour. Recordings that name no device are all of one."""
-    totals: dict[tuple[int, str, int], list[float]] = {}
+    """The minutes of a person, in quarters of an hour. Recordings that name no device are all of one; the axes of
+    an accelerometer saw the same time, and share it."""
+    totals: dict[tuple[int, str, str, int], list[float]] = {}
     devices: dict[str, int] = {"": 0}
     for stored in out.files(f"{MINUTES.name}/subject={subject.name}"):
         with out.here((stored.name,), stored.name) as path, path.open("rb") as file:
             columns = parquet.read(file, _COLUMNS)
-        for source, channel, start_ns, *amounts in zip(*(columns[name] for name in _COLUMNS), strict=True):
+        for source, channel, site, start_ns, *amounts in zip(*(columns[name] for name in _COLUMNS), strict=True):
             device = devices.setdefault(source if "#" in source else "", len(devices))
-            total = totals.setdefault((device, channel, start_ns - start_ns % BIN_NS), [0.0, 0.0, 0.0])
+            total = totals.setdefault((device, channel, site, start_ns - start_ns % BIN_NS), [0.0, 0.0, 0.0])
             for n, amount in enumerate(amounts):
                 total[n] += amount
-    rows = [
-        Stretch(device, channel, start_ns, min(observed_s, BIN_S), min(analysable_s, BIN_S), int(twitches))
-        for (device, channel, start_ns), (observed_s, analysable_s, twitches) in totals.items()
-    ]
-    ordered = sorted(rows, key=lambda row: (row.start_ns, row.device_id, row.channel))
+    found: dict[tuple[int, str, int], Stretch] = {}
+    for (device, _, site, start_ns), (observed_s, analysable_s, twitches) in totals.items():
+        each = Stretch(device, site, start_ns, min(observed_s, BIN_S), min(analysable_s, BIN_S), int(twitches))
+        axis = found.get((device, site, start_ns))
+        found[device, site, start_ns] = axis.with_axis(each) if axis else each
+    ordered = sorted(found.values(), key=lambda row: (row.start_ns, row.device_id, row.channel))
     return ordered, {number: name for name, number in devices.items()}
 
 

@@ -209,6 +209,7 @@ def _detected(course: _Course, recording: Recording, shelf: _Shelf, done: _Mark,
 
 @dataclass(slots=True)
 class _Minute:
+    site: str
     observed_s: float = 0.0
     analysable_s: float = 0.0
     twitches: int = 0
@@ -284,7 +285,7 @@ class Ledger:
         self._fronts[stream.name] = self._utc(event.end_ns)
         for channel, analysable_s in zip(stream.channels, event.analysable_s, strict=True):
             for had in (
-                self._minute_of(stream.name, channel, start_ns),
+                self._minute_of(stream, channel, start_ns),
                 self._quality_of(event.start_ns, channel),
             ):
                 had.observed_s += event.observed_s
@@ -292,7 +293,7 @@ class Ledger:
 
     def _note_twitch(self, stream: Stream, event: Twitch) -> None:
         self._twitches.append(event)
-        self._minute_of(stream.name, event.channel, self._utc(event.onset_ns)).twitches += 1
+        self._minute_of(stream, event.channel, self._utc(event.onset_ns)).twitches += 1
         self._quality_of(event.onset_ns, event.channel).twitches += 1
         key = self._day(event.onset_ns), event.channel, event.motor_unit
         unit = self._units.setdefault(key, _Unit())
@@ -301,8 +302,9 @@ class Ledger:
         unit.unit = str(event.unit)
         unit.doublets += event.follows_s is not None
 
-    def _minute_of(self, stream: str, channel: str, utc_ns: int) -> _Minute:
-        return self._minutes.setdefault((stream, channel, utc_ns - utc_ns % MINUTE_NS), _Minute())
+    def _minute_of(self, stream: Stream, channel: str, utc_ns: int) -> _Minute:
+        key = stream.name, channel, utc_ns - utc_ns % MINUTE_NS
+        return self._minutes.setdefault(key, _Minute(stream.site(channel)))
 
     def _quality_of(self, time_ns: int, channel: str) -> _Quality:
         return self._quality.setdefault((self._day(time_ns), channel), _Quality())
@@ -318,7 +320,8 @@ class Ledger:
             _, channel, start_ns = key
             had = self._minutes.pop(key)
             minute = Minute(channel, start_ns, had.observed_s, had.analysable_s, had.twitches)
-            rows[MINUTES.name, _date(start_ns, self._start_ns)].append(minute_row(self._source, minute))
+            row = minute_row(self._source, minute, had.site)
+            rows[MINUTES.name, _date(start_ns, self._start_ns)].append(row)
         return rows
 
     def _utc(self, time_ns: int) -> int:
@@ -424,8 +427,10 @@ class _Shelf:
             for _, twitch in archive.twitches(0, 2**62, course.device_id):
                 row = twitch_row(course.source, twitch)
                 rows[TWITCHES.name, _date(twitch.onset_ns, 0)].append(row)
+            site = next(known.device.site for known in archive.devices() if known.id == course.device_id)
             for _, minute in archive.minutes(0, 2**62, course.device_id):
-                rows[MINUTES.name, _date(minute.start_ns, 0)].append(minute_row(course.source, minute))
+                row = minute_row(course.source, minute, site(minute.channel))
+                rows[MINUTES.name, _date(minute.start_ns, 0)].append(row)
         return self.keep(rows, _Mark(course.number + 1, done.piece + 1), None)
 
     def _write(self, mark: _Mark) -> None:

@@ -49,6 +49,7 @@ def _days(source: Source) -> Iterator[tuple[int, int]]:
 def _found(source: Source, table: Table) -> Batches:
     """The rows of a table, a day at a time."""
     called = {device.id: source.called(device) for device in source.devices}
+    site_of = {known.id: known.device.site for known in source.devices}
     archive = source.archive
     for start_ns, end_ns in _days(source):
         match table.name:
@@ -57,7 +58,7 @@ def _found(source: Source, table: Table) -> Batches:
                 yield [twitch_row(called[d], each) for d, each in twitches if d in called]
             case "minutes":
                 minutes = archive.minutes(start_ns, end_ns)
-                yield [minute_row(called[d], each) for d, each in minutes if d in called]
+                yield [minute_row(called[d], each, site_of[d](each.channel)) for d, each in minutes if d in called]
             case "contexts":
                 contexts = archive.contexts(start_ns, end_ns)
                 yield [

@@ -217,8 +217,9 @@ async def _running(reader: Reader, planned: Planned) -> None:
 
 def _result(archive: Archive, planned: Planned) -> str:
     stretches = archive.stretches(BIN_NS, 0, time.time_ns())
-    called = sites_of(stretches, {known.id: known.device.name for known in archive.devices()})
-    chosen = [each for each in stretches if planned.site in ("", called[each.device_id, each.channel])]
+    names = {known.id: known.device.name for known in archive.devices()}
+    called = sites_of((each.where for each in stretches), names)
+    chosen = [each for each in stretches if planned.site in ("", called[each.where])]
     days = [(day_of(each.start_ns, None) - planned.begins).days for each in chosen]
     found = evaluate(planned.experiment, block_rates(chosen, days, planned.experiment))
     return (

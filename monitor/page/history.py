@@ -278,15 +278,13 @@ def _wear(view: View, sums: Sums) -> str:
 def _excluded(view: View, spent: Sequence[Spent], everywhere: Sums) -> str:
     """Worn, by the clock; what came of it as shares of what the channels heard, which differ."""
     sums = everywhere.of_site(everywhere.sites.index(view.site)) if view.site else everywhere
-    shares, observed_s = sums.channels(view.site), sums.observed_s.sum()
+    channels, observed_s = sums.channels(view.site), sums.observed_s.sum()
     if not observed_s:
         return ""
     said = [f"{_percent(sums.analysable_s.sum() / observed_s)} could be analysed"]
     for state, words in _EXCLUDED.items():
         seconds = sum(
-            each.seconds * shares[each.device_id, each.channel]
-            for each in spent
-            if each.state is state and (each.device_id, each.channel) in shares
+            each.seconds for each in spent if each.state is state and (each.device_id, each.channel) in channels
         )
         if seconds:
             said.append(f"{words} {_percent(seconds / observed_s)}")

@@ -6,7 +6,6 @@ Rules:
 * Half hours, because there are clocks that differ from UTC by one.
 * A rate rests on ten analysable minutes of a site, as in the report. From one minute on it is told with the word
   that it rests on little; with less there is none.
-* The axes of an accelerometer are one site, seen once.
 """
 
 from __future__ import annotations
@@ -19,28 +18,17 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_interface.samples import Sensor
-from monitor.correlation.stored import sites_of
+from firmware_interface.samples import ACCELERATION
+from monitor.correlation.stored import every_channel, sites_of
 from monitor.report.facts import LEAST_S
-from monitor.store import Archive, KnownDevice, Stretch
+from monitor.store import Archive, Stretch
 
 HALF_HOUR_NS = 1800 * 10**9
 _SETTLED_NS = 2 * 86400 * 10**9
 _SOME_S = 60.0
 """Analysable, from which on a rate can be told at all."""
-_ACCELERATION = "acceleration"
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a channel belongs."""
-
-    site: str
-    share: float
-    """Of the site's time: an axis of three has a third."""
-    has_electrodes: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,8 +42,8 @@ class Sums:
     observed_s: Floats
     analysable_s: Floats
     twitches: Floats
-    places: Mapping[tuple[int, str], Place] = field(default_factory=dict)
-    """Of each (device, channel)."""
+    places: Mapping[tuple[int, str], str] = field(default_factory=dict)
+    """The site of each (device, channel)."""
 
     @property
     def worn_s(self) -> float:
@@ -66,13 +54,13 @@ class Sums:
 
     def of_electrodes(self) -> Sums:
         """Without accelerometers, which see other twitches; all where there is nothing else."""
-        others = [self.sites.index(place.site) for place in self.places.values() if not place.has_electrodes]
+        others = [self.sites.index(site) for (_, channel), site in self.places.items() if channel == ACCELERATION]
         kept = ~np.isin(self.site, others)
         return self._chosen(kept) if kept.any() else self
 
-    def channels(self, site: str) -> dict[tuple[int, str], float]:
-        """The share of each (device, channel) of a site; of all where it is empty."""
-        return {key: place.share for key, place in self.places.items() if site in ("", place.site)}
+    def channels(self, site: str) -> set[tuple[int, str]]:
+        """Each (device, channel) of a site; all where it is empty."""
+        return {key for key, place in self.places.items() if site in ("", place)}
 
     def within(self, since_ns: int, until_ns: int) -> Sums:
         """Those that begin in a range."""
@@ -143,15 +131,14 @@ class Past:
                 self._settled = np.concatenate([self._settled, rows], axis=1)
                 self._until_ns = settled_ns
             fresh = self._rows(archive.stretches(HALF_HOUR_NS, self._until_ns, now_ns))
-            places = _places(list(self._keys), archive.devices())
-        sites = tuple(sorted({place.site for place in places.values()}))
-        site_of = np.array([sites.index(place.site) for place in places.values()], np.int64)
-        share_of = np.array([place.share for place in places.values()])
+            devices = archive.devices()
+            places = sites_of(self._keys, {known.id: known.device.name for known in devices})
+            sites = tuple(sorted(set(places.values())))
+            site_of = np.array([sites.index(places[key]) for key in self._keys], np.int64)
         half_hours, keys, observed_s, analysable_s, twitches = np.concatenate([self._settled, fresh], axis=1)
-        key = keys.astype(np.int64)
-        site, share = site_of[key], share_of[key]
+        site = site_of[keys.astype(np.int64)]
         start_ns = half_hours.astype(np.int64) * HALF_HOUR_NS
-        return Sums(sites, start_ns, site, observed_s * share, analysable_s * share, twitches, places)
+        return Sums(sites, start_ns, site, observed_s, analysable_s, twitches, every_channel(places, devices))
 
     def _rows(self, stretches: Sequence[Stretch]) -> Floats:
         rows = [
@@ -165,21 +152,6 @@ class Past:
             for each in stretches
         ]
         return np.array(rows, float).reshape(-1, 5).T
-
-
-def _places(keys: Sequence[tuple[int, str]], devices: Sequence[KnownDevice]) -> dict[tuple[int, str], Place]:
-    """Of each (device, channel), in their order."""
-    axes = {
-        (known.id, channel): len(stream.channels)
-        for known in devices
-        for stream in known.device.streams
-        if stream.sensor is Sensor.ACC
-        for channel in stream.channels
-    }
-    seen = {key: (key[0], _ACCELERATION) if key in axes else key for key in keys}
-    names = {known.id: known.device.name for known in devices}
-    sites = sites_of([Stretch(*each, 0, 0.0, 0.0, 0) for each in seen.values()], names)
-    return {key: Place(sites[seen[key]], 1 / axes.get(key, 1), key not in axes) for key in keys}
 
 
 def places_by_day(sums: Sums, first: date) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

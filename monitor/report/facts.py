@@ -16,7 +16,7 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 import numpy as np
 
 from monitor.correlation.catalogue import CATALOGUE, Form
-from monitor.correlation.stored import BIN_NS, sites_of
+from monitor.correlation.stored import BIN_NS, every_channel, sites_of
 from monitor.detection.events import State, Twitch
 from monitor.diary import FELT, Entry, Logged
 from monitor.felt import AROUND_S, Agreement, Felt, agreement
@@ -111,7 +111,7 @@ def gather(
     devices = archive.devices()
     names = {known.id: known.device.name for known in devices}
     stretches = archive.stretches(BIN_NS, since_ns, until_ns)
-    called = sites_of(stretches, names)
+    called = every_channel(sites_of((each.where for each in stretches), names), devices)
     sites = _sites(stretches, archive.spent(BIN_NS, since_ns, until_ns), called, zone)
     chosen = [each for each in entries if since_ns <= each.entry.occurred_ns < until_ns or _is_context(each.entry)]
     observed = sorted({day for site in sites for day in site.days})
@@ -155,7 +155,7 @@ def _sites(
 ) -> list[Site]:
     by_site: dict[str, list[Stretch]] = {name: [] for name in sorted(called.values())}
     for each in stretches:
-        by_site[called[each.device_id, each.channel]].append(each)
+        by_site[called[each.where]].append(each)
     excluded: dict[str, dict[State, float]] = {name: defaultdict(float) for name in by_site}
     for context in spent:
         name = called.get((context.device_id, context.channel))
