@@ -51,7 +51,9 @@ class _Seen:
 async def build(reader: Reader) -> None:
     """The screen."""
     with frame.screen("/log", "Log"):
-        said = markup("", "said").props('role="status" aria-live="polite"')
+        said = markup(_notice("A tap logs, and can be taken back"), "said").props(
+            'role="status" aria-live="polite"'
+        )
         seen = await reader.write(_look)
 
         def bring_into_view() -> None:
@@ -224,4 +226,9 @@ def _told(verb: str, answer: Answer) -> str:
         done = lines.DONE.get(verb, "logged").capitalize()
         told = "; ".join(f"{done}: {entry_said(each.entry)}, {_when(each.entry)}" for each in answer.receipts)
     notes = "".join(frame.warning("Attention", note) for note in answer.notes)
-    return f'<p class="notice info"><strong>{text(told)}</strong></p>{notes}'
+    return _notice(told) + notes
+
+
+def _notice(told: str) -> str:
+    """Always there, so that the first tap moves nothing away from under the finger."""
+    return f'<p class="notice info"><strong>{text(told)}</strong></p>'
