@@ -109,8 +109,11 @@ def second(people: int, cohorts: int) -> list[Figure]:
 def power(design: Design, cohorts: int) -> list[Figure]:
     """What was planned, and what is found."""
     promised = planned(design, 1)
+    assert promised is not None
     chosen = replace(design, rate_ratio=promised.detectable)
-    expected = planned(chosen, 2).power
+    again = planned(chosen, 2)
+    assert again is not None
+    expected = again.power
     found = covered = number = 0
     for seed in range(2 * FIRST_SEED, 2 * FIRST_SEED + cohorts):
         answer = pooled_of(chosen, seed).get(TRIGGER)

@@ -10,6 +10,8 @@ import typer
 
 from firmware_interface.errors import Fault
 from monitor import lines
+from monitor.cohort.meta import LEAST
+from monitor.correlation.findings import NUMBERS_FROM_DAYS, NUMBERS_FROM_EPISODES
 from monitor.simulate import cohort
 from monitor.simulate.cohort import Design
 from monitor.terminal import Json, note, progress, say
@@ -65,6 +67,12 @@ def power(
     """Plan a study: what a design would find."""
     with progress("people of a pilot", cohort.PILOT) as told:
         found = cohort.planned(Design(people, days, rate_ratio, between, per_hour), seed, told=told)
+    if found is None:
+        raise SimulationError(
+            f"of {people} people in {days} days, fewer than {LEAST} would give an answer",
+            f"Plan for more people, or for longer: one is asked from {NUMBERS_FROM_DAYS} days and "
+            f"{NUMBERS_FROM_EPISODES} episodes on",
+        )
     if json_lines:
         say(lines.as_json({"type": "power", **asdict(found)}))
         return

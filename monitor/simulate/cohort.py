@@ -145,8 +145,10 @@ def estimates(people: list[Simulated], told: Callable[[int], None] = lambda _: N
     return np.array(found).reshape(-1, 3)
 
 
-def planned(design: Design, seed: int, pilot: int = PILOT, told: Callable[[int], None] = lambda _: None) -> Power:
-    """The power that a pilot promises.
+def planned(
+    design: Design, seed: int, pilot: int = PILOT, told: Callable[[int], None] = lambda _: None
+) -> Power | None:
+    """The power that a pilot promises; `None` where fewer than `LEAST` people would give an answer.
 
     Args:
         design: what is planned.
@@ -157,7 +159,7 @@ def planned(design: Design, seed: int, pilot: int = PILOT, told: Callable[[int],
     found = estimates(people_of(replace(design, people=pilot), seed), told)
     known = round(design.people * len(found) / pilot)
     if known < LEAST:
-        return Power(0.0, math.inf, math.inf, math.inf)
+        return None
     estimated, errors, truth = found.T
     repeats = repeated(estimated - truth, errors, design.between, known, seed)
     low, high = 1.0, 10.0
