@@ -23,8 +23,8 @@ RESTART_S = 20.0  # of CPU, nearly all imports: 3 on an idle machine, 8 seen on 
 MOMENT_S = 4.0
 """From start-up to a few commits."""
 OVERLAP_S = 0.1
-"""A session's first sample is placed when it arrived; the next are known to have been sooner, as its clock learns how
-the radio delays: 10 ms in the mean, 36 seen on a busy machine."""
+"""A session's first sample is placed when it arrived; the next are known to have been sooner, as its clock learns.
+It is 10 ms in the mean, and 36 were seen on a busy machine."""
 
 
 class Contents:
