@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -14,12 +15,16 @@ import typer
 
 from monitor import lines, study
 from monitor.export import bids, edf, tables
-from monitor.export.source import Source, source_of
+from monitor.export.source import ExportError, Source, source_of
 from monitor.store import Archive
 from monitor.study import Study
 from monitor.terminal import ConfigFile, DataDir, Json, Since, note, progress, readable, say, since_ns
 
 Heard = Callable[[float], None]
+
+_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
+_BEFORE_NS = 60 * 10**9
+"""A device is introduced in the middle of its first minute, and after its first sample was taken."""
 
 
 class Form(StrEnum):
@@ -54,8 +59,10 @@ def _person(
     folder = readable(config_file, data)
     part = study.part_in(folder)
     called = subject or (part.pseudonym if part else "P01")
+    if not _NAME.fullmatch(called):
+        raise ExportError(f"{called!r} is no pseudonym", "Use letters, digits and hyphens: --subject P01")
     with Archive.open(folder) as archive:
-        known = [each.first_ns for each in archive.devices()]
+        known = [each.first_ns - _BEFORE_NS for each in archive.devices()]
         first_ns = max(since_ns(since, now_ns), min(known, default=now_ns))
         source = source_of(
             folder, archive, (first_ns, now_ns), device=device, subject=called, identified=identified
@@ -65,12 +72,12 @@ def _person(
 
 def _tell(person: _Person, written: Iterable[Path], *, json_lines: bool) -> None:
     """Say each file once it is whole, and remember where it is."""
-    paths: list[Path] = []
+    anything = False
     for path in written:
-        paths.append(path)
+        anything = True
         study.note_exports(person.folder, [path])
         say(lines.as_json({"type": "exported", "file": str(path)}) if json_lines else str(path))
-    if not paths:
+    if not anything:
         note("nothing was kept in that time")
 
 
@@ -103,7 +110,20 @@ def export(
         _person(config_file, data, since, device, subject, identified=identified) as person,
         progress(f"{form.upper()} of {lines.length(person.seconds)}", person.seconds) as heard,
     ):
+        _require_room(form, person, out)
         _tell(person, _written(form, person, out, heard), json_lines=json_lines)
+
+
+def _require_room(form: Form, person: _Person, out: Path) -> None:
+    """What another's data folder wrote under this name is never written over."""
+    called, ours = person.source.subject, study.exported(person.folder)
+    there = bids.files(out, called) if form is Form.BIDS else list(out.glob(f"{called}_*.{form}"))
+    for path in there:
+        if path.resolve() not in ours:
+            raise ExportError(
+                f"{path} is no export of {person.folder}",
+                "Name another folder, or another --subject, or remove it",
+            )
 
 
 def _written(form: Form, person: _Person, out: Path, heard: Heard) -> Iterable[Path]:

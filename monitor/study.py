@@ -135,11 +135,15 @@ def reveal(folder: Path) -> Path:
 
 
 def note_exports(folder: Path, paths: Iterable[Path]) -> None:
-    """Remember where exports went, so that whoever leaves is gone from there."""
-    if part_in(folder) is None:
-        return
+    """Remember where exports went, so that whoever leaves is gone from there, and no other's are written over."""
     with (folder / _EXPORTS).open("a", encoding="utf-8") as file:
         file.writelines(f"{path.resolve()}\n" for path in paths)
+
+
+def exported(folder: Path) -> set[Path]:
+    """Where exports of a data folder went."""
+    ledger = folder / _EXPORTS
+    return {Path(line) for line in ledger.read_text(encoding="utf-8").splitlines()} if ledger.exists() else set()
 
 
 def found_of(folder: Path, places: Iterable[Path]) -> tuple[list[Path], list[Path]]:

@@ -241,7 +241,7 @@ def export_bids(data, out, subject="P01"):
 
 def test_bids_holds_what_its_validator_asks_for(data, tmp_path):
     """The layout, the sidecars, and no error of the public validator, where it is installed."""
-    (path,) = export_bids(data, tmp_path)
+    (path,) = [path for path in export_bids(data, tmp_path) if path.suffix == ".bdf"]
     export_bids(data, tmp_path, "P02")
     assert path.relative_to(tmp_path).as_posix() == (
         "sub-P01/ses-20260101/emg/sub-P01_ses-20260101_task-rest_run-01_emg.bdf"
@@ -261,6 +261,24 @@ def test_bids_holds_what_its_validator_asks_for(data, tmp_path):
         done = subprocess.run([validator, tmp_path], capture_output=True, text=True, check=False)
         assert "[ERROR]" not in done.stdout
         assert done.returncode == 0
+
+
+def test_bids_takes_away_nothing_but_its_own(data, tmp_path):
+    """An earlier export gives way to a whole one; what else is in the person's folder stays, and is told."""
+    written = export_bids(data, tmp_path)
+    with closing(Archive.open(data)) as archive:
+        nothing = source_of(data, archive, (0, 1), device="", subject="P01", identified=False)
+        done = bids.export(nothing, edf.FORMS["bdf"], tmp_path, bids.Study(), print, lambda _: None)
+        assert list(done) == []
+    assert all(path.exists() for path in written)
+    assert export_bids(data, tmp_path) == written
+    scan = tmp_path / "sub-P01" / "ses-1" / "anat" / "scan.nii"
+    scan.parent.mkdir(parents=True)
+    scan.write_bytes(b"x")
+    with pytest.raises(ExportError, match=r"scan\.nii is no export"):
+        export_bids(data, tmp_path)
+    assert scan.exists()
+    assert not list(tmp_path.glob(".sub-*"))
 
 
 def test_a_person_who_leaves_bids_is_gone(data, tmp_path):

@@ -6,15 +6,21 @@ import json
 import numpy as np
 import pytest
 
+from firmware_interface.codecs import Device
 from firmware_interface.emulated.arm import ArmSettings
+from firmware_interface.samples import Sensor, Stream, Unit
 from monitor import parquet
 from monitor.correlation.files import read_triggers
 from monitor.raw import RawArchive
 from monitor.simulate.lives import Person, history
 from monitor.simulate.stores import entries_of, write_diary, write_life, write_signal
-from monitor.store import Archive
+from monitor.store import Archive, Store
 from monitor.tables import MINUTES, TWITCHES
+from monitor.tally import Minute
 from tests.test_cli import home, say  # noqa: F401
+
+S = 10**9
+EMG = Stream("emg", Sensor.EMG, Unit.MICROVOLT, 0.1, 500.0, ("calf",))
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +59,33 @@ def test_csv_holds_every_row_once(home, capfd, folder, tmp_path):  # noqa: F811
     assert first["onset"].endswith("Z")
     triggers, refused = read_triggers(tmp_path / "P01_triggers.csv")
     assert (len(triggers) > 5, refused) == (True, [])
+
+
+def test_the_first_minute_goes_along(home, capfd, tmp_path):  # noqa: F811
+    """Its device was introduced in the middle of it."""
+    store = Store.open(tmp_path / "data")
+    store.begin(now_ns=600 * S, version="", settings={})
+    device = store.device(Device("band", "S-1", "demo", (EMG,)), "F0:5C:1A:00:00:01", 630 * S)
+    store.write([(device, Minute("calf", 600 * S, 29.0, 29.0, 0))], 630 * S)
+    store.close(660 * S)
+    code, _, _ = say(capfd, "export", "csv", tmp_path / "out", "--data", tmp_path / "data")
+    assert code == 0
+    assert len((tmp_path / "out" / "P01_minutes.csv").read_text().splitlines()) == 2
+
+
+def test_nobody_is_written_over_by_another(home, capfd, folder, tmp_path):  # noqa: F811
+    """Without a study all are called P01."""
+    write_life(tmp_path / "other", history(Person(days=1), 5), 5)
+    for _ in range(2):
+        assert say(capfd, "export", "csv", tmp_path / "out", "--data", folder)[0] == 0
+    before = (tmp_path / "out" / "P01_twitches.csv").read_bytes()
+    code, out, err = say(capfd, "export", "csv", tmp_path / "out", "--data", tmp_path / "other")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "another --subject" in err
+    assert (tmp_path / "out" / "P01_twitches.csv").read_bytes() == before
+    assert say(capfd, "export", "csv", tmp_path / "out", "--data", tmp_path / "other", "--subject", "P02")[0] == 0
+    code, _, err = say(capfd, "export", "csv", tmp_path / "out", "--data", folder, "--subject", "../evil")
+    assert (code, "is no pseudonym" in err) == (1, True)
 
 
 def test_parquet_holds_the_same_and_the_signal(home, capfd, tmp_path):  # noqa: F811

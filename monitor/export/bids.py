@@ -8,7 +8,8 @@ Rules of this module:
 
 * What the standard asks for and nobody knows (where exactly an electrode sat) is said to be unknown: "n/a",
   never made up.
-* Exporting a second person into the same folder adds to it; the same person again replaces that person.
+* Exporting a second person into the same folder adds to it; the same person again replaces that person, once all
+  is written. What is not ours in that person's folder is never removed: it is refused.
 * A session is a day of UTC, a run is a file; several devices are several acquisitions.
 """
 
@@ -66,9 +67,9 @@ def export(
         raise ExportError(
             f"{source.subject!r} is no name for a subject in BIDS", "Use letters and digits: --subject P01"
         )
-    person = folder / f"sub-{source.subject}"
-    if person.exists():
-        shutil.rmtree(person)
+    files(folder, source.subject)
+    person, fresh = folder / f"sub-{source.subject}", folder / f".sub-{source.subject}.part"
+    shutil.rmtree(fresh, ignore_errors=True)
     runs: dict[tuple[str, str], int] = {}
 
     def named(device: KnownDevice, start_ns: int, _: int) -> Path:
@@ -76,22 +77,42 @@ def export(
         acquisition = "" if len(source.devices) == 1 else f"_acq-device{device.id}"
         run = runs[day, acquisition] = runs.get((day, acquisition), 0) + 1
         stem = f"sub-{source.subject}_ses-{day}_task-rest{acquisition}_run-{run:02d}_emg.{form.name.lower()}"
-        return person / f"ses-{day}" / "emg" / stem
+        return fresh / f"ses-{day}" / "emg" / stem
 
     scans: list[tuple[str, ...]] = []
-    for written in edf.export(source, form, named, told, heard):
-        if not any(stream.sensor is Sensor.EMG for stream in written.streams):
-            told(f"{written.path.name}: holds no EMG, which BIDS-EMG asks for; left out")
-            written.path.unlink()
-            continue
-        _describe(written)
-        moment = datetime.fromtimestamp(written.start_ns * 1e-9, UTC).replace(tzinfo=None)
-        name = written.path.relative_to(person).as_posix()
-        scans.append((name, f"{moment.isoformat(timespec='microseconds')}Z"))
-        yield written.path
-    if scans:
-        _write_tsv(person / f"sub-{source.subject}_scans.tsv", ("filename", "acq_time"), scans)
-        _write_dataset(folder, source.subject, study)
+    try:
+        for written in edf.export(source, form, named, told, heard):
+            if not any(stream.sensor is Sensor.EMG for stream in written.streams):
+                told(f"{written.path.name}: holds no EMG, which BIDS-EMG asks for; left out")
+                written.path.unlink()
+                continue
+            _describe(written)
+            moment = datetime.fromtimestamp(written.start_ns * 1e-9, UTC).replace(tzinfo=None)
+            name = written.path.relative_to(fresh).as_posix()
+            scans.append((name, f"{moment.isoformat(timespec='microseconds')}Z"))
+        if scans:
+            _write_tsv(fresh / f"sub-{source.subject}_scans.tsv", ("filename", "acq_time"), scans)
+            shutil.rmtree(person, ignore_errors=True)
+            fresh.rename(person)
+            _write_dataset(folder, source.subject, study)
+            yield from files(folder, source.subject)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def files(folder: Path, subject: str) -> list[Path]:
+    """What an export of a person left.
+
+    Raises:
+        ExportError: something else is in their place.
+    """
+    person = folder / f"sub-{subject}"
+    ours = re.compile(rf"(ses-\d{{8}}/emg/sub-{subject}_ses-[^/]*|sub-{subject}_scans\.tsv)")
+    found = sorted(path for path in person.rglob("*") if not path.is_dir())
+    for path in found:
+        if not ours.fullmatch(path.relative_to(person).as_posix()):
+            raise ExportError(f"{path} is no export", "Name another folder, or another --subject")
+    return found
 
 
 def _describe(written: Written) -> None:

@@ -41,8 +41,7 @@ Batches = Iterator[list[Row]]
 
 def _days(source: Source) -> Iterator[tuple[int, int]]:
     """The stretches that are read at once, from the first device's first day on."""
-    first_ns = max(source.since_ns, min((device.first_ns for device in source.devices), default=source.until_ns))
-    for start_ns in range(first_ns - first_ns % _DAY_NS, source.until_ns, _DAY_NS):
+    for start_ns in range(source.since_ns - source.since_ns % _DAY_NS, source.until_ns, _DAY_NS):
         yield max(start_ns, source.since_ns), min(start_ns + _DAY_NS, source.until_ns)
 
 
