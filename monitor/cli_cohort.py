@@ -46,12 +46,13 @@ def cohort(
 
     def ended(outcome: Outcome) -> None:
         if outcome.state == "broken":
-            note(f"{outcome.message}. {outcome.remedy}".removesuffix(" ").removesuffix(".") + "; skipped")
+            where = "" if outcome.name in outcome.message else f"{outcome.name}: "
+            note(f"{where}{outcome.message}. {outcome.remedy}".removesuffix(" ").removesuffix(".") + "; skipped")
 
     with progress("cohort", 1.0) as share:
         answer = run(
-            Place(folder),
-            Place(out),
+            Place.named(folder),
+            Place.named(out),
             settings.detection,
             Workers(scheduler, workers, memory),
             3600 * piece_h,
@@ -66,6 +67,8 @@ def cohort(
         _show(answer)
     done = sum(outcome.state != "broken" for outcome in answer.outcomes)
     note(f"{done} of {answer.recordings} recordings in {out}; {len(answer.broken)} broken and skipped")
+    if not done:
+        raise typer.Exit(1)
 
 
 def _show(answer: Answer) -> None:

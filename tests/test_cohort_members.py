@@ -35,10 +35,50 @@ def test_whose_a_recording_is(tmp_path):
         ("sub-A1/ses-1/emg/sub-A1_ses-1_task-rest_emg.bdf", "A1", "patient"),
         ("b2/x.EDF", "b2", NO_GROUP),
         ("b2/y.csv", "b2", NO_GROUP),
-        ("c-3.xdf", "c3", NO_GROUP),
+        ("c-3.xdf", "c-3", NO_GROUP),
     }
-    assert [(p.name, p.triggers) for p in people] == [("A1", ("sub-A1/triggers.csv",)), ("b2", ()), ("c3", ())]
+    assert [(p.name, p.triggers) for p in people] == [("A1", ("sub-A1/triggers.csv",)), ("b2", ()), ("c-3", ())]
     assert len({m.id for m in found}) == 4
+
+
+def test_names_that_differ_stay_apart(tmp_path):
+    """Whatever they are made of; a log beside a recording is its person's."""
+    names = ["sub-ä ö", "sub-ö ü", "sub-P-01", "sub-P-02", "sub-P.01", "Anna B", "AnnaB", "sub-P01", "sub-P1"]
+    touch(
+        tmp_path,
+        *(f"{name}/x.edf" for name in names),
+        "lone.edf",
+        "lone_triggers.csv",
+        b"\xff.edf".decode(errors="surrogateescape"),
+    )
+    _, people = members(Place(str(tmp_path)))
+    assert len({person.name for person in people}) == len(names) + 2
+    assert {"P-01", "P-02", "AnnaB", "P01", "P1"} <= {person.name for person in people}
+    assert next(person for person in people if person.name == "lone").triggers == ("lone_triggers.csv",)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("participant_id,group\nP01,a\n", "participant_id"),
+        ("", "participant_id"),
+        ("participant_id\tgroup\nP01\ta\nsub-P01\tb\n", "two groups"),
+    ],
+)
+def test_a_list_of_people_that_cannot_be_read_is_refused(tmp_path, text, said):
+    touch(tmp_path, "sub-P01/x.edf")
+    (tmp_path / "participants.tsv").write_text(text)
+    with pytest.raises(StorageError, match=said):
+        members(Place(str(tmp_path)))
+
+
+def test_a_list_of_people_from_a_spreadsheet_is_read(tmp_path):
+    """With a byte order mark, and titles as people write them; one without groups is none the worse."""
+    touch(tmp_path, "sub-P01/x.edf")
+    for title, group in (("Group", "a"), ("age", NO_GROUP)):
+        (tmp_path / "participants.tsv").write_text(f"participant_id\t{title}\nsub-P01\ta\n", encoding="utf-8-sig")
+        _, (person,) = members(Place(str(tmp_path)))
+        assert person.group == group
 
 
 def test_a_data_folder_is_one_member_under_its_pseudonym(tmp_path):

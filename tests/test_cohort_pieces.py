@@ -1,6 +1,7 @@
 """A recording in pieces: the same as whole, to the bit, whatever happens between two of them."""
 
 import pickle
+import shutil
 from contextlib import closing
 from dataclasses import replace
 from datetime import date, time
@@ -117,6 +118,43 @@ def test_the_axes_of_an_accelerometer_are_one_site_of_a_person(cohort, tmp_path)
     assert said["acceleration"].hours == pytest.approx(said["calf"].hours, abs=10 / 3600)
     on_axes = [row for row in tables(tmp_path)["twitches"] if row[2] in "xyz"]
     assert said["acceleration"].twitches == len(on_axes) > 0
+
+
+def people_of(folder, out):
+    _, (subject,) = members(Place(str(folder)))
+    said = summarise(subject, Place(str(folder)), Place(str(out)), None)
+    return {each.site: each for each in said.people}, said.message
+
+
+def test_recordings_of_the_same_time_are_all_counted(tmp_path):
+    """Their dates may be all the same, or none; that they cannot be related to a log is said."""
+    for name in "abc":
+        recording(tmp_path / "in/sub-P01" / f"{name}.edf", seconds=400)
+    (tmp_path / "in/sub-P01/triggers.csv").write_text("occurred_at,kind\n2026-01-01T23:59:50Z,caffeine\nxx,tea\n")
+    found, _ = members(Place(str(tmp_path / "in")))
+    for member in found:
+        assert work(job(tmp_path / "in", tmp_path / "out", name=member.name)).state == "done"
+    said, message = people_of(tmp_path / "in", tmp_path / "out")
+    assert said["calf"].hours == pytest.approx(3 * 400 / 3600, rel=0.2)
+    assert said["calf"].twitches == len([r for r in tables(tmp_path / "out")["twitches"] if r[2] == "calf"])
+    assert "recordings are of the same time" in message
+    assert "triggers.csv, line 3" in message
+
+
+def test_a_recording_that_is_gone_counts_no_more(cohort, tmp_path):
+    """And one whose table is damaged is made anew."""
+    shutil.copytree(cohort, tmp_path / "in")
+    assert work(job(tmp_path / "in", tmp_path / "out")).state == "done"
+    before, _ = people_of(tmp_path / "in", tmp_path / "out")
+    (tmp_path / "in/sub-P01/a.edf").rename(tmp_path / "in/sub-P01/b.edf")
+    assert work(job(tmp_path / "in", tmp_path / "out")).state == "done"
+    assert people_of(tmp_path / "in", tmp_path / "out") == (before, "")
+    table = next((tmp_path / "out").glob("minutes/subject=P01/day=*/b*.parquet"))
+    table.write_bytes(table.read_bytes()[:50])
+    said, message = people_of(tmp_path / "in", tmp_path / "out")
+    assert (said, message.endswith("Run the same again: it is made anew")) == ({}, True)
+    assert work(job(tmp_path / "in", tmp_path / "out")).state == "done"
+    assert people_of(tmp_path / "in", tmp_path / "out") == (before, "")
 
 
 @pytest.mark.parametrize("piece_s", [10.0, 20.0])

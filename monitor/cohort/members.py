@@ -4,7 +4,8 @@ Rules:
 
 * A data folder (with `main.sqlite`) is one member, whatever is in it. Any other recording is one by its name.
 * Whose it is: `sub-P01` anywhere in its path, as in BIDS; else the pseudonym of the data folder's study; else the
-  first folder; else its own name. Group: `participants.tsv` at the top, else the study's.
+  first folder; else its own name. Names that differ stay apart, whatever they are made of. Group:
+  `participants.tsv` at the top, else the study's.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from typing import Final
 
 from firmware_interface.capture import SUFFIX
 from monitor import study
-from monitor.cohort.storage import Place, Stored
+from monitor.cohort.storage import Place, StorageError, Stored
 from monitor.store import DATABASE
 
 TRIGGERS: Final = "triggers.csv"
 _SUFFIXES: Final = (".edf", ".bdf", ".xdf", ".csv", SUFFIX)
 _DAY = re.compile(r"\d{4}-\d\d-\d\d(-\d+)?\.sqlite")
-_SUBJECT = re.compile(r"sub-([A-Za-z0-9]+)")
+_SUBJECT = re.compile(r"(?:^|[/_])sub-([^/_]+?)(?=[/_]|\.[^/]*$|$)")
 NO_GROUP: Final = "n/a"
 
 
@@ -46,7 +47,7 @@ class Member:
     def id(self) -> str:
         """A name for files about it."""
         stem = re.sub(r"[^A-Za-z0-9.-]+", "-", PurePosixPath(self.name).name)[:40] or "store"
-        return f"{stem}-{hashlib.sha256(self.name.encode()).hexdigest()[:8]}"
+        return f"{stem}-{hashlib.sha256(self.name.encode(errors='surrogateescape')).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,8 @@ class Subject:
     stores: tuple[Member, ...]
     triggers: tuple[str, ...]
     """CSV files."""
+    members: tuple[str, ...] = ()
+    """Their ids."""
 
 
 def members(place: Place) -> tuple[list[Member], list[Subject]]:
@@ -85,15 +88,23 @@ def _is_recording(name: str) -> bool:
 def _groups(place: Place, files: Iterable[Stored]) -> Iterator[tuple[str, str]]:
     if not any(f.name == "participants.tsv" for f in files):
         return
-    rows = [
-        line.split("\t") for line in (place.read("participants.tsv") or b"").decode(errors="replace").splitlines()
-    ]
-    titles = rows[0] if rows else []
-    if "participant_id" in titles and "group" in titles:
-        who, which = titles.index("participant_id"), titles.index("group")
-        for row in rows[1:]:
-            if len(row) > max(who, which):
-                yield row[who].removeprefix("sub-"), row[which]
+    text = (place.read("participants.tsv") or b"").decode("utf-8-sig", errors="replace")
+    rows = [line.split("\t") for line in text.splitlines() if line]
+    titles = [title.strip().lower() for title in rows[0]] if rows else []
+    if "participant_id" not in titles:
+        raise StorageError(
+            "participants.tsv: has no column participant_id",
+            "Write it as UTF-8 with tabs between columns, or remove it",
+        )
+    if "group" not in titles:
+        return
+    who, which = titles.index("participant_id"), titles.index("group")
+    told: dict[str, str] = {}
+    for row in (row for row in rows[1:] if len(row) > max(who, which)):
+        subject = _named(row[who].removeprefix("sub-"))
+        if told.setdefault(subject, row[which]) != row[which]:
+            raise StorageError(f"participants.tsv: {row[who]} is in two groups", "Leave one line of each person")
+        yield subject, row[which]
 
 
 def _store(place: Place, folder: str, files: Iterable[Stored], groups: dict[str, str]) -> Member:
@@ -130,10 +141,17 @@ def _recording(file: Stored, groups: dict[str, str]) -> Member:
 def _subject(name: str, pseudonym: str = "") -> str:
     match = _SUBJECT.search(name)
     if match or pseudonym:
-        return match[1] if match else pseudonym
+        return _named(match[1] if match else pseudonym)
     path = PurePosixPath(name)
-    plain = path.parts[0] if len(path.parts) > 1 else path.stem
-    return re.sub(r"[^A-Za-z0-9]+", "", plain) or "unnamed"
+    return _named(path.parts[0] if len(path.parts) > 1 else path.stem.removesuffix("_triggers"))
+
+
+def _named(text: str) -> str:
+    """A name for folders; what it cannot hold is told apart by its hash."""
+    plain = re.sub(r"[^A-Za-z0-9-]+", "", text)
+    if plain == text:
+        return text
+    return f"{plain or 'unnamed'}-{hashlib.sha256(text.encode(errors='surrogateescape')).hexdigest()[:6]}"
 
 
 def _people(found: Iterable[Member], files: Iterable[Stored], groups: dict[str, str]) -> list[Subject]:
@@ -147,5 +165,5 @@ def _people(found: Iterable[Member], files: Iterable[Stored], groups: dict[str, 
         mine = [member for member in found if member.subject == name]
         group = groups.get(name, next((m.group for m in mine if m.group != NO_GROUP), NO_GROUP))
         stores = tuple(member for member in mine if member.is_store)
-        people.append(Subject(name, group, stores, tuple(logs.get(name, ()))))
+        people.append(Subject(name, group, stores, tuple(logs.get(name, ())), tuple(m.id for m in mine)))
     return people

@@ -62,6 +62,17 @@ class Place:
 
     url: str
 
+    @classmethod
+    def named(cls, text: str) -> Place:
+        """What a person calls it; a worker may stand in another folder.
+
+        Raises:
+            StorageError: it is empty.
+        """
+        if not text.strip():
+            raise StorageError("a place without a name", "Name a folder or a URL like s3://bucket/folder")
+        return cls(text if "://" in text else str(Path(text).absolute()))
+
     @property
     def is_here(self) -> bool:
         return "://" not in self.url
@@ -148,9 +159,9 @@ class Place:
         except Fault:
             raise
         except OSError as error:
-            raise StorageError(
-                f"{self.url}: {error.strerror or error}", "Check the place and its room, and run again: it goes on"
-            ) from error
+            missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+            remedy = "Check its name" if missing else "Check the place and its room, and run again: it goes on"
+            raise StorageError(f"{self.url}: {error.strerror or error}", remedy) from error
         except Exception as error:
             if not type(error).__module__.startswith("obstore"):
                 raise
