@@ -461,15 +461,15 @@ def test_csv_hole_in_time_is_a_gap(tmp_path):
 
 
 def test_csv_without_a_number_is_a_gap_in_its_stream_only(tmp_path):
-    rows = ["nan,1,1", "1,1,1", "1,,1", ",1,1", "1,1,1", "1,inf,1"]
+    rows = ["nan,1,1", "1,1,1", "1,,1", ",1,1", "1,1,1", "1,inf,1", "1,1e300,1"]
     recording = read(csv(tmp_path, "# rate_hz: 100\na,b,x [g]\n" + "\n".join(rows)))
     found = [(g.stream.name, g.start_ns, g.missing, g.exact) for g in gaps(recording)]
     assert found == [
         ("emg", 0, 1, True),
         ("emg", 20_000_000, 2, True),
-        ("emg", 50_000_000, 1, True),
+        ("emg", 50_000_000, 2, True),
     ]
-    assert joined(recording)["acc"].shape == (1, 6)
+    assert joined(recording)["acc"].shape == (1, 7)
     assert joined(recording)["emg"].shape == (2, 2)
 
 

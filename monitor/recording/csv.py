@@ -8,7 +8,7 @@ Rules of this module:
 
 * The first column is the time in seconds if it is called time, time_s or t; every other column is a channel.
 * Fields are separated by comma, semicolon or tab, whichever the row of names has most of. Decimal point only.
-* An empty field, `nan` or `inf` is a lost sample in all channels of its stream.
+* An empty field, `nan`, `inf` or a number that no sensor gives is a lost sample in all channels of its stream.
 * The file is held in memory as 8 bytes a number; reading it takes some seven times its size for a moment.
 """
 
@@ -38,6 +38,8 @@ from monitor.recording.channels import (
 )
 from monitor.recording.contents import HOLE, Recording, Track, merged, numbered, present, track
 
+_LARGEST = 1e12
+"""In any unit; beyond, arithmetic overflows."""
 _CHUNK = 1 << 23
 """Bytes of text that are parsed at once."""
 _RATE = re.compile(r"#\s*rate_hz\s*[:=]\s*(.*)")
@@ -193,6 +195,8 @@ def _numbers(name: str, lines: list[str], done: int, header: _Header) -> NDArray
         raise _blame(name, lines, done, header) from error
     if table.shape[1] != len(header.names):
         raise _blame(name, lines, done, header)
+    values = table[:, int(header.timed) :]
+    values[np.abs(values) > _LARGEST] = np.nan
     return table
 
 
