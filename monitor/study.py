@@ -136,8 +136,15 @@ def reveal(folder: Path) -> Path:
 
 def note_exports(folder: Path, paths: Iterable[Path]) -> None:
     """Remember where exports went, so that whoever leaves is gone from there, and no other's are written over."""
-    with (folder / _EXPORTS).open("a", encoding="utf-8") as file:
-        file.writelines(f"{path.resolve()}\n" for path in paths)
+    try:
+        with (folder / _EXPORTS).open("a", encoding="utf-8") as file:
+            file.writelines(f"{path.resolve()}\n" for path in paths)
+    except OSError as error:  # a copy that may only be read, perhaps
+        if part_in(folder) is not None:
+            raise StudyError(
+                f"{folder / _EXPORTS} cannot be written: {error.strerror or error}",
+                "Export from where it can: whoever leaves has to be found",
+            ) from error
 
 
 def exported(folder: Path) -> set[Path]:
