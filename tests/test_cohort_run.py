@@ -212,7 +212,7 @@ def is_open(port):
 
 
 def test_wrong_places_are_one_line(home, capfd, tmp_path, cohort):  # noqa: F811
-    """A folder that is not there, one without recordings, results of other settings, no scheduler, no room for a worker."""
+    """A folder that is not there, one without recordings, results of other settings; no scheduler, no room."""
     (tmp_path / "empty").mkdir()
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "cohort.json").write_text("{}")
