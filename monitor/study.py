@@ -182,11 +182,12 @@ def found_of(folder: Path, pseudonym: str, places: Sequence[Path]) -> tuple[list
             f"{folder} belongs to no study",
             "Name the person's data folder with --data, or other places with --from",
         )
+    copies = [each for place in places for each in copies_of(place, pseudonym)]
     inside = sorted(folder.iterdir()) if is_theirs else []
     ours = [Theirs(path) for path in inside if _is_ours(path)]
-    copies = [each for place in places for each in copies_of(place, pseudonym)]
     gone = dict.fromkeys([*(_exported(folder) if is_theirs else []), *copies, *ours])
-    return list(gone), [path for path in inside if not _is_ours(path)]
+    goes_whole = any(folder.resolve().is_relative_to(each.path.resolve()) for each in copies)
+    return list(gone), [path for path in inside if not _is_ours(path) and not goes_whole]
 
 
 def _exported(folder: Path) -> Iterator[Theirs]:
@@ -229,7 +230,13 @@ def _is_named_for(name: str, pseudonym: str) -> bool:
 
 
 def _rows(path: Path, person: str) -> Iterator[Theirs]:
-    if path.is_file() and any(_begins_with(person, line) for line in path.read_bytes().splitlines()):
+    try:
+        lines = path.read_bytes().splitlines() if path.is_file() else []
+    except OSError as error:
+        raise StudyError(
+            f"{path}: {error.strerror or error}; nothing was removed", "Mend its permissions"
+        ) from error
+    if any(_begins_with(person, line) for line in lines):
         yield Theirs(path, person)
 
 

@@ -170,6 +170,15 @@ def test_a_folder_of_theirs_below_a_place_keeps_what_is_not_ours(tmp_path):
     assert [path.name for path in left] == [path.name for path in (tmp_path / "deep" / "d").iterdir()]
 
 
+def test_a_folder_that_goes_whole_leaves_nothing_alone(tmp_path):
+    """A data folder that is `sub-P01` below a place: what is said to stay would not."""
+    joined(tmp_path / "sub-P01")
+    (tmp_path / "sub-P01" / "letter.txt").write_text("theirs")
+    gone, left = study.found_of(tmp_path / "sub-P01", "P01", [tmp_path])
+    study.withdraw(gone)
+    assert (left, list(tmp_path.iterdir())) == ([], [])
+
+
 def test_an_export_as_bids_goes_as_a_whole(home, capfd, tmp_path):  # noqa: F811
     """Events, sidecars, scans, the row; under another name than the study's; another person stays."""
     data, out = tmp_path / "data", tmp_path / "bids"
