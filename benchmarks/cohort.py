@@ -110,6 +110,7 @@ def power(design: Design, cohorts: int) -> list[Figure]:
     """What was planned, and what is found."""
     promised = planned(design, 1)
     assert promised is not None
+    assert promised.detectable is not None
     chosen = replace(design, rate_ratio=promised.detectable)
     again = planned(chosen, 2)
     assert again is not None

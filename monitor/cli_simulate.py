@@ -13,14 +13,14 @@ from monitor import lines
 from monitor.cohort.meta import LEAST
 from monitor.correlation.findings import NUMBERS_FROM_DAYS, NUMBERS_FROM_EPISODES
 from monitor.simulate import cohort
-from monitor.simulate.cohort import Design
+from monitor.simulate.cohort import RATE_RATIO_MAX, SIGNAL_MIN, Design
 from monitor.terminal import Json, note, progress, say
 
 app = typer.Typer(no_args_is_help=True)
 
 People = Annotated[int, typer.Option(min=1, max=100_000, help="Half of them in each of two groups.")]
 Days = Annotated[int, typer.Option(min=1, max=3650, help="That each is watched.")]
-RateRatio = Annotated[float, typer.Option(min=0.1, max=10, help="Of caffeine, of the average person.")]
+RateRatio = Annotated[float, typer.Option(min=0.1, max=RATE_RATIO_MAX, help="Of caffeine, of the average person.")]
 Between = Annotated[float, typer.Option(min=0, max=2, help="How people differ in it: sd of its logarithm.")]
 PerHour = Annotated[float, typer.Option(min=0.1, max=1000, help="Twitches of the average person.")]
 Seed = Annotated[int, typer.Option(min=0, help="Another one, other people.")]
@@ -43,14 +43,20 @@ def simulate_cohort(
     seed: Seed = 1,
 ) -> None:
     """Write people who do not exist, with the truth about them."""
-    if out.exists() and any(out.iterdir()):
-        raise SimulationError(f"{out} is not empty", "Name a new folder")
+    if 0 < signal_min < SIGNAL_MIN:
+        raise SimulationError(
+            f"{signal_min:g} minutes hold no signal", f"--signal-min is 0 or at least {SIGNAL_MIN:g}"
+        )
     design = Design(people, days, rate_ratio, between, per_hour, group_ratio)
     try:
+        if out.exists() and any(out.iterdir()):
+            raise SimulationError(f"{out} is not empty", "Name a new folder")
         with progress(f"{people} people", people) as told:
             cohort.write(out, design, seed, signal_min, told)
     except OSError as error:
-        raise SimulationError(f"{out}: {error.strerror or error}", "Free some space or name another") from error
+        raise SimulationError(
+            f"{out}: {error.strerror or error}", "Name a new folder, with room for it"
+        ) from error
     note(f"written to {out}; for example: fasciwatch cohort {out / 'stores'} --out RESULT")
 
 
@@ -79,5 +85,7 @@ def power(
     say(
         f"{people} people, {days} days, a rate ratio of {rate_ratio:g} that differs by {between:g} between people:"
     )
-    say(f"    power {found.power:.2f} at p <= .05; a rate ratio of {found.detectable:.2f} is found with .80")
+    none = f"none up to {RATE_RATIO_MAX:g}"
+    reached = none if found.detectable is None else f"a rate ratio of {found.detectable:.2f}"
+    say(f"    power {found.power:.2f} at p <= .05; {reached} is found with .80")
     say(f"    standard error of the mean {found.standard_error:.3f}, of one person {found.person_error:.3f} (log)")

@@ -69,22 +69,30 @@ def withdraw(
     """Remove one person: store, raw signal, diary, exports, results."""
     folder = data or config.load(config_file).data_dir
     part = study.part_in(folder)
-    if part is not None and part.pseudonym != pseudonym:
+    is_theirs = part is not None and part.pseudonym == pseudonym
+    if part is not None and not is_theirs and (data or not places):
         raise study.StudyError(
             f"{folder} is {part.pseudonym}, not {pseudonym}", "Name the right folder with --data"
         )
-    gone, others = study.found_of(folder, places or [])
-    sent_to = _sent_to(folder)
+    gone, others = study.found_of(folder, pseudonym, places or [])
+    sent_to = _sent_to(folder) if is_theirs else []
     if yes:
-        study.withdraw(folder, gone)
-    for path in gone:
-        say(lines.as_json({"type": "removed" if yes else "found", "path": str(path)}) if json_lines else str(path))
+        study.withdraw(gone)
+    for each in gone:
+        fields: dict[str, object] = {
+            "type": "removed" if yes else "found",
+            "path": str(each.path),
+            "row": each.row,
+        }
+        say(lines.as_json(fields) if json_lines else str(each))
     for path in others:
         note(f"not ours, left alone: {path}")
     if sent_to:
         note(f"sent away, and still there: what {', '.join(sent_to)} took. Have it deleted where it is kept")
     note("a stack in docker keeps what it was sent in its folder `volumes`, and backups keep all: both are yours")
-    if yes:
+    if not gone:
+        note(f"nothing of {pseudonym} is there")
+    elif yes:
         note(f"{pseudonym} is gone from here. Summaries were of all: run the cohort again")
     else:
         note("nothing was removed; --yes removes all of these")

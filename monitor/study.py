@@ -9,7 +9,9 @@ Rules:
   blind; it is no lock, as the data is on their own computer.
 * Whoever leaves is gone everywhere: from the data folder, from each place exports went to, and from the places
   that are named, which can be exports, cohort results and folders of several people. What is not ours is not
-  touched.
+  touched. It can be done again, and without the data folder, as that may be gone already, or elsewhere.
+* Below a named place theirs is what a cohort counts as theirs (`monitor.cohort.members`), and what begins with
+  the pseudonym and `_` or `.`.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -26,14 +28,16 @@ from typing import Any, Final
 from firmware_interface.errors import Fault
 from monitor.detection.settings import DetectorSettings
 from monitor.diary import DIARY
-from monitor.export import bids
+from monitor.export.source import new_file
 from monitor.raw import FOLDER as RAW
 from monitor.store import DATABASE, LOCK, Store
 
 FILE: Final = "study.json"
 _EXPORTS: Final = "study-exports.txt"
 """Where exports went, a path a line."""
+_PARTICIPANTS: Final = "participants.tsv"
 PSEUDONYM: Final = re.compile(r"[A-Za-z0-9]{1,24}")
+_SUBJECT: Final = re.compile(r"sub-([A-Za-z0-9]+)")
 
 
 class StudyError(Fault):
@@ -52,6 +56,18 @@ class Study:
     """Of the detector's settings."""
     settings: Mapping[str, Any]
     joined_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Theirs:
+    """What there is of a person: a file, a folder with all in it, or their row in a list of several people."""
+
+    path: Path
+    row: str = ""
+    """How it begins; empty where all of `path` is theirs."""
+
+    def __str__(self) -> str:
+        return f"{self.path}: the row of {self.row}" if self.row else str(self.path)
 
 
 def fingerprint(settings: DetectorSettings) -> str:
@@ -83,8 +99,10 @@ def join(folder: Path, study: Study) -> None:
     """Write down that a data folder belongs to a study.
 
     Raises:
-        StudyError: it belongs to one already, or the pseudonym is none.
+        StudyError: it belongs to one already, the study has no name, or the pseudonym is none.
     """
+    if not study.name.strip():
+        raise StudyError("the study has no name", "Name it, as all its people will")
     if not PSEUDONYM.fullmatch(study.pseudonym):
         raise StudyError(
             f"{study.pseudonym!r} is no pseudonym", "Use letters and digits, 24 at most; never a name or initials"
@@ -153,55 +171,117 @@ def exported(folder: Path) -> set[Path]:
     return {Path(line) for line in ledger.read_text(encoding="utf-8").splitlines()} if ledger.exists() else set()
 
 
-def found_of(folder: Path, places: Iterable[Path]) -> tuple[list[Path], list[Path]]:
-    """What there is of the person of a data folder: (to be removed, in the folder but not ours).
+def found_of(folder: Path, pseudonym: str, places: Sequence[Path]) -> tuple[list[Theirs], list[Path]]:
+    """What there is of a person: (to be removed, in their data folder but not ours).
+
+    Args:
+        folder: a data folder; left alone where it is not theirs.
+        pseudonym: of the person.
+        places: folders that may hold more of them.
 
     Raises:
-        StudyError: the folder is no part in a study.
+        StudyError: a place is not there, or there is neither a data folder of theirs nor a place.
     """
-    study = part_in(folder)
-    if study is None:
-        raise StudyError(f"{folder} belongs to no study", "Name the person's data folder with --data")
-    ours = [path for path in sorted(folder.iterdir()) if _is_ours(path)]
-    others = [path for path in sorted(folder.iterdir()) if not _is_ours(path)]
-    ledger = folder / _EXPORTS
-    exported = [Path(line) for line in ledger.read_text(encoding="utf-8").splitlines()] if ledger.exists() else []
-    copies = [path for place in places for path in copies_of(place, study.pseudonym)]
-    gone = dict.fromkeys([*(path for path in exported if path.exists()), *copies, *ours])
-    return list(gone), others
+    if not PSEUDONYM.fullmatch(pseudonym):
+        raise StudyError(f"{pseudonym!r} is no pseudonym", "Name the one that they joined with")
+    for place in places:
+        if not place.is_dir():
+            raise StudyError(f"{place} is no folder; nothing was removed", "Correct it: --from FOLDER")
+    is_theirs = _is_part_of(folder, pseudonym)
+    if not is_theirs and not places:
+        raise StudyError(
+            f"{folder} belongs to no study",
+            "Name the person's data folder with --data, or other places with --from",
+        )
+    copies = [each for place in places for each in copies_of(place, pseudonym)]
+    inside = sorted(folder.iterdir()) if is_theirs else []
+    ours = [Theirs(path) for path in inside if _is_ours(path)]
+    gone = dict.fromkeys([*(_left_by_exports(folder) if is_theirs else []), *copies, *ours])
+    goes_whole = any(folder.resolve().is_relative_to(each.path.resolve()) for each in copies)
+    return list(gone), [path for path in inside if not _is_ours(path) and not goes_whole]
 
 
-def copies_of(place: Path, pseudonym: str) -> Iterator[Path]:
-    """What holds a person's data below a place, each the whole of it."""
-    names = {f"subject={pseudonym}", f"sub-{pseudonym}"}
+def _left_by_exports(folder: Path) -> Iterator[Theirs]:
+    """What exports of a data folder left; of one as BIDS the whole person."""
+    for path in sorted(exported(folder)):
+        match = _SUBJECT.match(path.name)
+        person = next((each for each in path.parents if match and each.name == match[0]), None)
+        if person is not None:
+            yield from _rows(person.parent / _PARTICIPANTS, person.name)
+        if (person or path).exists():
+            yield Theirs(person or path)
+
+
+def copies_of(place: Path, pseudonym: str) -> Iterator[Theirs]:
+    """What is a person's below a place: folders as a whole, files, rows of lists, what is ours of data folders."""
+    folders = {f"subject={pseudonym}", f"sub-{pseudonym}"}
+    whole: set[Path] = set()
     for path in sorted(place.rglob("*")):
-        if (path.name in names and path.is_dir()) or (path.is_file() and path.name.startswith(f"{pseudonym}_")):
-            yield path
-        elif path.name == FILE and path.parent != place and _is_part_of(path.parent, pseudonym):
-            yield path.parent
+        if not whole.isdisjoint(path.parents):
+            continue
+        if path.is_dir():
+            if path.name in folders or (path.name == pseudonym and path.parent == place):
+                whole.add(path)
+                yield Theirs(path)
+            elif _is_part_of(path, pseudonym):
+                yield from (Theirs(each) for each in sorted(path.iterdir()) if _is_ours(each))
+        elif path.name == _PARTICIPANTS:
+            yield from _rows(path, f"sub-{pseudonym}")
+            yield from _rows(path, pseudonym)
+        elif _is_named_for(path.name, pseudonym):
+            yield Theirs(path)
 
 
-def withdraw(folder: Path, paths: Iterable[Path]) -> None:
+def _is_named_for(name: str, pseudonym: str) -> bool:
+    """P1 is not P10: after the pseudonym no letter and no digit follows."""
+    match = _SUBJECT.search(name)
+    return name.startswith((f"{pseudonym}_", f"{pseudonym}.")) or (match is not None and match[1] == pseudonym)
+
+
+def _rows(path: Path, person: str) -> Iterator[Theirs]:
+    try:
+        lines = path.read_bytes().splitlines() if path.is_file() else []
+    except OSError as error:
+        raise StudyError(
+            f"{path}: {error.strerror or error}; nothing was removed", "Mend its permissions"
+        ) from error
+    if any(_begins_with(person, line) for line in lines):
+        yield Theirs(path, person)
+
+
+def _begins_with(person: str, line: bytes) -> bool:
+    return line.split(b"\t")[0].strip() == person.encode()
+
+
+def withdraw(gone: Iterable[Theirs]) -> None:
     """Remove what `found_of` has found.
 
     Raises:
-        StoreError: the folder is in use.
+        StoreError: a data folder is in use.
         StudyError: something cannot be removed.
     """
-    if (folder / DATABASE).exists():
-        Store.open(folder).close(0)  # refuses while it is written
-    for path in paths:
+    gone = list(gone)
+    for each in gone:
+        if each.path.name == DATABASE:
+            Store.open(each.path.parent).close(0)  # refuses while it is written
+    for each in gone:
         try:
-            if path.is_dir() and path.name.startswith("sub-"):
-                bids.without(path.parent, path.name.removeprefix("sub-"))
-            elif path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+            _remove(each)
         except OSError as error:
             raise StudyError(
-                f"{path}: {error.strerror or error}", "Remove it by hand, then withdraw again"
+                f"{each.path}: {error.strerror or error}", "Remove it by hand, then withdraw again"
             ) from error
+
+
+def _remove(each: Theirs) -> None:
+    if each.row:
+        lines = each.path.read_bytes().splitlines(keepends=True)
+        with new_file(each.path) as file:
+            file.writelines(line for line in lines if not _begins_with(each.row, line))
+    elif each.path.is_dir() and not each.path.is_symlink():
+        shutil.rmtree(each.path)
+    else:
+        each.path.unlink(missing_ok=True)
 
 
 def _is_ours(path: Path) -> bool:

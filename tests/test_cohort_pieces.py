@@ -1,7 +1,9 @@
 """A recording in pieces: the same as whole, to the bit, whatever happens between two of them."""
 
+import os
 import pickle
 import shutil
+import sys
 from contextlib import closing
 from dataclasses import replace
 from datetime import date, time
@@ -220,6 +222,14 @@ def test_a_broken_file_is_an_outcome(tmp_path, content):
     assert "b.edf" in outcome.message
     assert "\n" not in outcome.message
     assert outcome.remedy
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are any bytes on Linux alone")
+def test_a_file_whose_name_is_no_text_is_to_be_renamed(tmp_path):
+    recording(tmp_path / "in" / "a.edf").rename(tmp_path / "in" / os.fsdecode(b"a\xff.edf"))
+    outcome = work(job(tmp_path / "in", tmp_path / "out"))
+    assert (outcome.state, outcome.remedy) == ("broken", "Rename it")
+    assert "its name is not UTF-8" in outcome.message
 
 
 def test_a_full_disk_stops_the_run_and_leaves_what_was_done(cohort, whole, tmp_path):

@@ -188,8 +188,31 @@ def _fetch(keys, prefix, folder):
     subprocess.run([sys.executable, "-c", script, prefix, str(folder)], env=os.environ | keys, check=True)
 
 
+@pytest.mark.long
+@pytest.mark.timeout(120)
+def test_a_scheduler_without_a_worker_is_not_waited_for_for_ever(cohort, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = [PROGRAM.with_name("dask"), "scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"]
+    scheduler = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: is_open(port), scheduler)
+        ended = done(cohort, tmp_path, "--scheduler", f"tcp://127.0.0.1:{port}")
+    finally:
+        scheduler.terminate()
+        scheduler.wait(10)
+    assert (ended.returncode, len(ended.stderr.splitlines())) == (1, 1), ended.stderr
+    assert f"Start one: dask worker tcp://127.0.0.1:{port}" in ended.stderr
+
+
+def is_open(port):
+    with socket.socket() as tried:
+        return tried.connect_ex(("127.0.0.1", port)) == 0
+
+
 def test_wrong_places_are_one_line(home, capfd, tmp_path, cohort):  # noqa: F811
-    """A folder that is not there, one without recordings, results of other settings, no scheduler."""
+    """A folder that is not there, one without recordings, results of other settings; no scheduler, no room."""
     (tmp_path / "empty").mkdir()
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "cohort.json").write_text("{}")
@@ -197,7 +220,13 @@ def test_wrong_places_are_one_line(home, capfd, tmp_path, cohort):  # noqa: F811
         (tmp_path / "none", tmp_path / "o", (), "no such folder"),
         (tmp_path / "empty", tmp_path / "o", (), "holds no recording"),
         (cohort, tmp_path / "other", (), "other settings"),
-        (cohort, tmp_path / "o", ("--scheduler", "nonsense"), "no scheduler answers"),
+        (cohort, tmp_path / "o", ("--scheduler", "tcp://127.0.0.1:1"), "no scheduler answers"),
+        (cohort, tmp_path / "o", ("--scheduler", "nonsense"), "tcp://host:8786"),
+        (cohort, tmp_path / "o", ("--scheduler", "foo://x:1"), "tcp://host:8786"),
+        (cohort, tmp_path / "o", ("--scheduler", "tcp://x"), "tcp://host:8786"),
+        (cohort, tmp_path / "o", ("--scheduler", "tls://127.0.0.1:1"), "certificates"),
+        (cohort, tmp_path / "o", ("--memory", "lots"), "no amount of memory"),
+        (cohort, tmp_path / "o", ("--memory", "100MB"), "at least --memory 400MB"),
     ):
         code, said, err = say(capfd, "cohort", folder, "--out", out, *options)
         assert (code, said, len(err.splitlines())) == (1, "", 1), err

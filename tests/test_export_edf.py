@@ -281,15 +281,6 @@ def test_bids_takes_away_nothing_but_its_own(data, tmp_path):
     assert not list(tmp_path.glob(".sub-*"))
 
 
-def test_a_person_who_leaves_bids_is_gone(data, tmp_path):
-    """Folder and row; the others stay."""
-    export_bids(data, tmp_path)
-    export_bids(data, tmp_path, "P02")
-    assert bids.without(tmp_path, "P01") == [tmp_path / "sub-P01"]
-    assert bids.participants(tmp_path) == [("sub-P02", "patients")]
-    assert bids.without(tmp_path, "P01") == []
-
-
 def test_a_subject_must_be_one_in_bids(data, tmp_path):
     """Letters and digits."""
     with pytest.raises(ExportError, match="no name for a subject"):

@@ -203,6 +203,15 @@ def test_what_the_person_says_outweighs_the_file(tmp_path):
     assert (acc.unit, acc.sensor) == (Unit.G, Sensor.ACC)
 
 
+def test_a_unit_that_no_channel_can_be_in_is_refused(tmp_path):
+    """It would be ignored otherwise."""
+    path = write(tmp_path / "a.edf", signal(ramp(100), 100, physical_dimension="uV"))
+    assert "--unit" in refused(path, "in uV, which cannot be g", unit=Unit.G).remedy
+    refused(path, "cannot be deg/s", unit=Unit.DEGREE_PER_SECOND)
+    for unit in (Unit.MICROVOLT, Unit.MILLIVOLT, Unit.COUNT):
+        assert read(path, unit=unit).streams[0].unit is unit
+
+
 def test_labels_become_unique_and_printable(tmp_path):
     labels = ["EMG", "EMG 2", "EMG", "", "EMG"]
     path = write(tmp_path / "a.edf", *(signal(ramp(100), 100, label=label) for label in labels))
@@ -673,7 +682,7 @@ def test_xdf_faults(xdf, monkeypatch):
 @settings(deadline=None)
 @given(st.lists(st.text(max_size=8), min_size=1, max_size=12))
 def test_labels_are_always_unique(labels):
-    groups, _ = group("file", [Claim(label, "uV", 100.0) for label in labels], Wanted())
+    groups, _ = group("file", [Claim(label, "uV", 100.0) for label in labels], Wanted(sensor=Sensor.EMG))
     (made,) = groups
     assert len(set(made.stream.channels)) == len(labels)
     assert all(label.isprintable() and label for label in made.stream.channels)

@@ -34,6 +34,29 @@ def test_a_cohort_is_written_with_its_truth(home, capfd, tmp_path):  # noqa: F81
     assert (code, "is not empty" in err) == (1, True)
 
 
+def test_an_arm_twitches_as_often_as_it_can(home, capfd, tmp_path):  # noqa: F811
+    """Who twitches more in life than an arm could: the truth says how often it did."""
+    rates = ("--per-hour", "50", "--group-ratio", "10")
+    code, _, _ = say(
+        capfd, "simulate", "cohort", tmp_path / "c", "--people", "2", "--days", "1", "--signal-min", "0.1", *rates
+    )
+    assert code == 0
+    truth = json.loads((tmp_path / "c" / "truth.json").read_text())
+    assert truth["people"][1]["per_hour"] > 300 / 2
+    assert truth["people"][1]["signal_per_min"] == 300
+    assert read(next(tmp_path.glob("c/recordings/sub-P02/*.edf"))).duration_s == pytest.approx(6)
+
+
+def test_what_cannot_be_written_is_one_line(home, capfd, tmp_path):  # noqa: F811
+    """No signal to speak of; a file where a folder should be, or above it. Nothing is left behind."""
+    file = tmp_path / "file"
+    file.write_text("")
+    for out, options in ((tmp_path / "c", ("--signal-min", "0.001")), (file, ()), (file / "c", ())):
+        code, _, err = say(capfd, "simulate", "cohort", out, "--people", "1", "--days", "1", *options)
+        assert (code, len(err.splitlines())) == (1, 1)
+    assert [path.name for path in tmp_path.iterdir() if path.name in "cfile"] == ["file"]
+
+
 def test_the_same_seed_is_the_same_people():
     one, two, other = (people_of(Design(people=3, days=3), seed) for seed in (1, 1, 2))
     assert [p.life.tallies.twitches.tolist() for p in one] == [p.life.tallies.twitches.tolist() for p in two]
@@ -50,6 +73,20 @@ def test_power_grows_with_people_and_effect():
     assert few.standard_error == pytest.approx(many.standard_error * math.sqrt(10), rel=0.2)
     assert none.power == pytest.approx(0.05, abs=0.04)
     assert few.detectable > many.detectable > 1
+
+
+def test_what_no_rate_ratio_reaches_is_none():
+    """Few people who differ much: the end of the search is not told as what it found."""
+    found = planned(Design(people=5, days=8, rate_ratio=10.0, between=2.0), 1, pilot=20)
+    assert found.power < 0.8
+    assert found.detectable is None
+
+
+@pytest.mark.long
+def test_the_command_says_that_none_is_found(home, capfd):  # noqa: F811
+    design = ("--people", "5", "--days", "8", "--between", "2", "--rate-ratio", "10")
+    assert "none up to 10 is found with .80" in say(capfd, "simulate", "power", *design)[1]
+    assert json.loads(say(capfd, "simulate", "power", *design, "--json")[1])["detectable"] is None
 
 
 @pytest.mark.long

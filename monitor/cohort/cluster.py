@@ -4,6 +4,8 @@ Rules:
 
 * As many tasks are with the scheduler as keep its workers busy, so its memory does not grow with the cohort.
 * A worker that dies is started anew, and its task given to another; one that kills three workers is given up.
+* What is asked for is looked at before Dask sees it, whose clients leave tracebacks behind, and whose workers
+  are started anew for ever where they cannot live.
 * Each worker has one thread and one core: the detector is numpy in small pieces, and threads would wait for
   each other.
 """
@@ -11,6 +13,7 @@ Rules:
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +24,12 @@ from firmware_interface.errors import Fault
 TOPIC = "fasciwatch"
 _AHEAD = 2
 """Tasks a worker that wait with the scheduler."""
+
+_ADDRESS = re.compile(r"(tcp|tls)://[^\s/]+:\d{1,5}")
+_WORKER_S = 30
+"""How long a scheduler may be without a worker."""
+_LEAST_MB = 400
+"""Of a worker, which is stopped at .8 of its limit: it takes about 250 MB (docs/scale.md)."""
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -54,28 +63,48 @@ def joined(workers: Workers) -> Iterator[Any]:
     """A client of the cluster, for as long as it takes.
 
     Raises:
-        ClusterError: Dask is not installed, or no scheduler answers.
+        ClusterError: Dask is not installed, no scheduler answers or it has no worker, or a worker could not live.
     """
     try:
-        from distributed import Client, LocalCluster  # noqa: PLC0415 - an extra, and slow to load
+        from dask.utils import parse_bytes  # noqa: PLC0415 - as below
+        from distributed import Client, LocalCluster, Security  # noqa: PLC0415 - an extra, and slow to load
     except ImportError:
         raise ClusterError("Dask is not installed", "Run: pip install 'fasciwatch[cohort]'") from None
     for name in ("distributed", "distributed.nanny", "distributed.scheduler", "distributed.worker", "tornado"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters of it, we say
     if workers.scheduler is not None:
+        address = _ADDRESS.fullmatch(workers.scheduler)
+        if address is None:
+            raise ClusterError(
+                f"{workers.scheduler!r} is no address of a scheduler", "Write it as tcp://host:8786"
+            )
+        if address[1] == "tls" and Security().get_connection_args("client").get("ssl_context") is None:
+            raise ClusterError(
+                "TLS without certificates", "Name them in Dask's configuration: distributed.comm.tls"
+            )
         try:
             with Client(workers.scheduler, timeout="10s", set_as_default=False) as client:
+                _await_worker(client, workers.scheduler)
                 yield client
         except (OSError, ValueError) as error:
             raise ClusterError(
                 f"no scheduler answers at {workers.scheduler}", "Start one: dask scheduler, and dask worker"
             ) from error
         return
+    try:
+        memory = parse_bytes(workers.memory)
+    except ValueError:
+        raise ClusterError(f"{workers.memory!r} is no amount of memory", "Write it as 2GB or 800MB") from None
+    if memory < _LEAST_MB * 10**6:
+        raise ClusterError(
+            f"a worker takes about 250 MB, and is stopped before it has all of {workers.memory}",
+            f"Give it at least --memory {_LEAST_MB}MB, and fewer --workers if need be",
+        )
     with (
         LocalCluster(
             n_workers=workers.number,
             threads_per_worker=1,
-            memory_limit=workers.memory,
+            memory_limit=memory,
             host="127.0.0.1",
             dashboard_address="127.0.0.1:0",
             silence_logs=logging.CRITICAL,
@@ -85,7 +114,16 @@ def joined(workers: Workers) -> Iterator[Any]:
         yield client
 
 
-def dashboard(client: Any) -> str:  # noqa: ANN401 - distributed has no types
+def _await_worker(client: Any, scheduler: str) -> None:  # noqa: ANN401 - distributed has no types
+    try:
+        client.wait_for_workers(1, timeout=_WORKER_S)
+    except TimeoutError as error:
+        raise ClusterError(
+            f"the scheduler at {scheduler} has no worker", f"Start one: dask worker {scheduler}"
+        ) from error
+
+
+def dashboard(client: Any) -> str:  # noqa: ANN401
     """Where a browser can follow it; empty where there is none."""
     return str(client.dashboard_link or "")
 

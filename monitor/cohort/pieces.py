@@ -128,6 +128,10 @@ def work(job: Job, told: Told = lambda _name, _share: None) -> Outcome:
         return Outcome(job.member.name, "stopped", message=str(error.args[0]), remedy=error.remedy)
     except Fault as fault:
         return Outcome(job.member.name, "broken", message=str(fault.args[0]), remedy=fault.remedy)
+    except UnicodeEncodeError:
+        return Outcome(
+            job.member.name, "broken", message=f"{job.member.name}: its name is not UTF-8", remedy="Rename it"
+        )
     except MemoryError:
         return Outcome(job.member.name, "broken", message=f"{job.member.name}: more than memory holds")
     except Exception as error:  # noqa: BLE001 - one file must not end the run of all

@@ -202,17 +202,6 @@ def participants(folder: Path) -> list[tuple[str, str]]:
     return [(row[0], row[1] if len(row) > 1 else "n/a") for row in rows]
 
 
-def without(folder: Path, subject: str) -> list[Path]:
-    """Remove a person from a folder in this layout; what was removed."""
-    person = folder / f"sub-{subject}"
-    if not person.is_dir():
-        return []
-    shutil.rmtree(person)
-    left = [row for row in participants(folder) if row[0] != person.name]
-    _write_tsv(folder / "participants.tsv", ("participant_id", "group"), left)
-    return [person]
-
-
 def _write_json(path: Path, fields: dict[str, object]) -> None:
     with new_file(path) as file:
         file.write(json.dumps(fields, indent=2, ensure_ascii=False).encode() + b"\n")

@@ -5,6 +5,7 @@ Rules of this module:
 * Channels of the same rate, unit, sensor and clock are one stream, in the order of the file.
 * Labels stay as in the file, made unique, because a twitch is reported under its channel's label.
 * A channel in a unit that we cannot use is left out with a note. If none is left, that is an error.
+* A unit that the person names is for the channels that could be in it. If there is none, that is an error.
 * Integers stay the file's own integers where one factor turns all of a stream's channels into its unit.
 """
 
@@ -55,6 +56,7 @@ _UNITS: dict[str, tuple[Unit, float]] = {
 """The file's spelling, folded by `_folded` -> our unit and the factor to it."""
 
 _ACCELERATION = frozenset({Unit.G, Unit.METRE_PER_SECOND_SQUARED})
+_VOLTAGE = frozenset({Unit.MICROVOLT, Unit.MILLIVOLT})
 _ACC = re.compile(r"(?<![a-z])acc(el[a-z]*|[ _-]?[xyz])?(?![a-z])", re.IGNORECASE)
 _ECG = re.compile(r"ECG|EKG", re.IGNORECASE)
 
@@ -151,7 +153,7 @@ def group(name: str, claims: Sequence[Claim], wanted: Wanted) -> tuple[tuple[Gro
     """The streams that the channels of the file `name` form, and a note on each channel left out.
 
     Raises:
-        RecordingError: no channel can be used.
+        RecordingError: no channel can be used, or none can be in the unit that the person names.
     """
     if not claims:
         raise RecordingError(f"{name}: holds no channel", "Export it again with its signals")
@@ -165,6 +167,11 @@ def group(name: str, claims: Sequence[Claim], wanted: Wanted) -> tuple[tuple[Gro
     faults = [f"{labels[i]!r}: {_fault(claims[i])}" for i, c in enumerate(readable) if c is None]
     if not channels:
         raise RecordingError(f"{name}: channel {faults[0]}", _remedy(claims))
+    if wanted.unit is not None and all(channel.unit is not wanted.unit for channel in channels):
+        said = ", ".join(sorted({channel.unit for channel in channels}))
+        raise RecordingError(
+            f"{name}: its channels are in {said}, which cannot be {wanted.unit}", "Leave out --unit"
+        )
     return tuple(_groups(channels)), [f"channel {fault}; left out" for fault in faults]
 
 
@@ -199,7 +206,7 @@ def _channel(position: int, label: str, claim: Claim, wanted: Wanted) -> _Channe
 
 def _same_quantity(unit: Unit, other: Unit) -> bool:
     """Whether numbers in `unit` could be in `other`: counts can be anything."""
-    return Unit.COUNT in (unit, other) or (unit in _ACCELERATION) == (other in _ACCELERATION)
+    return Unit.COUNT in (unit, other) or any({unit, other} <= kind for kind in (_VOLTAGE, _ACCELERATION))
 
 
 def _sensor(unit: Unit, words: str, wanted: Sensor | None) -> Sensor:

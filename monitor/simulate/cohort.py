@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from firmware_interface.emulated.arm import ArmSettings
+from firmware_interface.emulated.arm import TWITCHES_PER_MIN_MAX, ArmSettings
 from monitor.cohort.effects import effects_of
 from monitor.cohort.meta import LEAST, pooled
 from monitor.correlation.bins import BIN_S
@@ -51,6 +51,10 @@ _DRAWN: Final = 400_000
 """People in all of those."""
 _WANTED: Final = 0.8
 """Power at which a rate ratio counts as detectable."""
+RATE_RATIO_MAX: Final = 10.0
+"""Planned for; also the end of the search for what is detectable."""
+SIGNAL_MIN: Final = 0.1
+"""Minutes of signal, at least: six packets."""
 _NULL_KINDS: Final = ("caffeine", "tea")
 
 
@@ -80,6 +84,11 @@ class Simulated:
     seed: int
     life: History
 
+    @property
+    def signal_per_min(self) -> float:
+        """Twitches in the signal: 120 times as many as in the life, up to what an arm can."""
+        return min(2 * self.per_hour, TWITCHES_PER_MIN_MAX)
+
 
 @dataclass(frozen=True, slots=True)
 class Power:
@@ -91,8 +100,8 @@ class Power:
     """Of the average log rate ratio."""
     person_error: float
     """Median of people's own."""
-    detectable: float
-    """Rate ratio that is found with a power of .8."""
+    detectable: float | None
+    """Rate ratio that is found with a power of .8; `None` where none up to `RATE_RATIO_MAX` is."""
 
 
 def people_of(design: Design, seed: int) -> list[Simulated]:
@@ -162,17 +171,23 @@ def planned(
         return None
     estimated, errors, truth = found.T
     repeats = repeated(estimated - truth, errors, design.between, known, seed)
-    low, high = 1.0, 10.0
-    for _ in range(60):
-        middle = math.sqrt(low * high)
-        enough = repeats.power(math.log(middle)) >= _WANTED
-        low, high = (low, middle) if enough else (middle, high)
     return Power(
         repeats.power(math.log(design.rate_ratio)),
         float(np.median(repeats.errors)),
         float(np.median(errors)),
-        high,
+        _detectable(repeats),
     )
+
+
+def _detectable(repeats: Repeats) -> float | None:
+    low, high = 1.0, RATE_RATIO_MAX
+    if repeats.power(math.log(high)) < _WANTED:
+        return None
+    for _ in range(60):
+        middle = math.sqrt(low * high)
+        enough = repeats.power(math.log(middle)) >= _WANTED
+        low, high = (low, middle) if enough else (middle, high)
+    return high
 
 
 def repeated(
@@ -208,7 +223,7 @@ def write(
         folder: a new one.
         design: who takes part.
         seed: of everything.
-        signal_min: minutes of signal a person.
+        signal_min: minutes of signal a person, 0 or at least `SIGNAL_MIN`.
         told: after each person.
     """
     people = people_of(design, seed)
@@ -227,6 +242,7 @@ def write(
             "per_hour": each.per_hour,
             "rate_ratio": each.rate_ratio,
             "seed": each.seed,
+            **({"signal_per_min": each.signal_per_min} if signal_min else {}),
         }
         for each in people
     ]
@@ -249,9 +265,9 @@ def _write_store(folder: Path, each: Simulated) -> None:
 
 
 def _write_recording(folder: Path, each: Simulated, minutes: float) -> None:
-    """Two channels of an arm that twitches 120 times as often as the person does, as EDF+, and its truth."""
+    """Two channels of an arm, as EDF+, and its truth."""
     start_ns = round(float(each.life.tallies.start_s[0])) * 10**9
-    settings = ArmSettings(channels=stores.SITES, twitches_per_min=2 * each.per_hour)
+    settings = ArmSettings(channels=stores.SITES, twitches_per_min=each.signal_per_min)
     with tempfile.TemporaryDirectory() as made:
         data = Path(made)
         stores.write_signal(data, settings, each.seed, start_ns, 60 * minutes)
