@@ -281,6 +281,18 @@ def test_bids_takes_away_nothing_but_its_own(data, tmp_path):
     assert not list(tmp_path.glob(".sub-*"))
 
 
+def test_columns_of_others_stay_in_the_list_of_people(data, tmp_path):
+    """Written again, and with another person beside."""
+    listed = tmp_path / "participants.tsv"
+    export_bids(data, tmp_path)
+    listed.write_text("participant_id\tgroup\tage\nsub-P01\told\t50\nsub-P09\tcontrol\t60\n")
+    export_bids(data, tmp_path)
+    export_bids(data, tmp_path, "P02")
+    assert listed.read_text() == (
+        "participant_id\tgroup\tage\nsub-P01\tpatients\t50\nsub-P02\tpatients\tn/a\nsub-P09\tcontrol\t60\n"
+    )
+
+
 def test_a_subject_must_be_one_in_bids(data, tmp_path):
     """Letters and digits."""
     with pytest.raises(ExportError, match="no name for a subject"):

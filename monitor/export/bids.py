@@ -183,23 +183,20 @@ def _write_dataset(folder: Path, subject: str, study: Study) -> None:
         with new_file(folder / "README") as file:
             file.write(_README.encode())
         _write_json(folder / "participants.json", {"group": {"Description": "Of the study; n/a outside of one"}})
-    people = dict(participants(folder)) | {f"sub-{subject}": study.group}
-    _write_tsv(folder / "participants.tsv", ("participant_id", "group"), sorted(people.items()))
+    _write_participant(folder / "participants.tsv", f"sub-{subject}", study.group)
 
 
-def participants(folder: Path) -> list[tuple[str, str]]:
-    """(sub-P01, group) of each person in a folder.
-
-    Raises:
-        ExportError: the list of them cannot be read.
-    """
-    path = folder / "participants.tsv"
+def _write_participant(path: Path, person: str, group: str) -> None:
+    """The row of a person; other rows, and columns that others have added, stay."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     except (OSError, UnicodeDecodeError) as error:
         raise ExportError(f"{path}: cannot be read", "Mend or remove it") from error
-    rows = [line.split("\t") for line in lines[1:] if line]
-    return [(row[0], row[1] if len(row) > 1 else "n/a") for row in rows]
+    titles, *rows = [line.split("\t") for line in lines if line] or [["participant_id", "group"]]
+    before = next((row for row in rows if row[0] == person), [])
+    row = dict(zip(titles, before, strict=False)) | {"participant_id": person, "group": group}
+    others = [row for row in rows if row[0] != person]
+    _write_tsv(path, titles, sorted([*others, [row.get(title, "n/a") for title in titles]]))
 
 
 def _write_json(path: Path, fields: dict[str, object]) -> None:
