@@ -1,5 +1,6 @@
 """The command as people use it: the real program, in a process of its own where it collects, else in this one."""
 
+import codecs
 import fcntl
 import itertools
 import json
@@ -80,10 +81,11 @@ class Demo:
             said.extend(itertools.islice(iter(file.readline, ""), lines))
 
     def _listen_to_terminal(self, terminal):
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")  # a read may end within a character
         with suppress(OSError):
             while not self._hung_up.is_set():
                 if select.select([terminal], [], [], 0.05)[0]:
-                    self.out.append(os.read(terminal, 65536).decode(errors="replace"))
+                    self.out.append(decoder.decode(os.read(terminal, 65536)))
         os.close(terminal)
 
     def close_terminal(self):
@@ -264,7 +266,7 @@ async def test_scan_names_the_wearable_its_streams_and_how_to_start_it(capfd):
 def test_a_recorded_session_is_stored_listed_and_replayed(home, monkeypatch, capfd):
     @asynccontextmanager
     async def source(_):
-        async with VirtualRadio() as air, WornWearable(air, Wearing(loss=0.2), FIRST):
+        async with VirtualRadio() as air, WornWearable(air, Wearing(loss=0.5), FIRST):
             yield Radio(cli.FAMILIES, air.backend), [Subject(FIRST)]
 
     monkeypatch.setattr(cli, "_wearables", source)
