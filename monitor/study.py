@@ -37,7 +37,8 @@ _EXPORTS: Final = "study-exports.txt"
 """Where exports went, a path a line."""
 _PARTICIPANTS: Final = "participants.tsv"
 PSEUDONYM: Final = re.compile(r"[A-Za-z0-9]{1,24}")
-_SUBJECT: Final = re.compile(r"sub-([A-Za-z0-9]+)")
+SUBJECT: Final = re.compile(r"(?:^|[/_])sub-([^/_]+?)(?=[/_]|\.[^/]*$|$)")
+"""Whose a path is, as in BIDS: up to the next part of the name."""
 
 
 class StudyError(Fault):
@@ -204,7 +205,7 @@ def found_of(folder: Path, pseudonym: str, places: Sequence[Path]) -> tuple[list
 def _left_by_exports(folder: Path) -> Iterator[Theirs]:
     """What exports of a data folder left; of one as BIDS the whole person."""
     for path in sorted(exported(folder)):
-        match = _SUBJECT.match(path.name)
+        match = SUBJECT.match(path.name)
         person = next((each for each in path.parents if match and each.name == match[0]), None)
         if person is not None:
             yield from _rows(person.parent / _PARTICIPANTS, person.name)
@@ -233,8 +234,8 @@ def copies_of(place: Path, pseudonym: str) -> Iterator[Theirs]:
 
 
 def _is_named_for(name: str, pseudonym: str) -> bool:
-    """P1 is not P10: after the pseudonym no letter and no digit follows."""
-    match = _SUBJECT.search(name)
+    """P1 is neither P10 nor P1-x: after the pseudonym the next part of the name follows."""
+    match = SUBJECT.search(name)
     return name.startswith((f"{pseudonym}_", f"{pseudonym}.")) or (match is not None and match[1] == pseudonym)
 
 

@@ -146,7 +146,8 @@ def test_theirs_is_what_a_cohort_counts_as_theirs(tmp_path):
     theirs = ("X9.edf", "X9.truth.csv", "X9_triggers.csv", "sub-X9.edf", "sub-X9_task-rest_emg.edf",
               "sub-X9_task-rest_emg.truth.csv", "X9/night.edf", "deep/sub-X9/a.edf",
               "deep/sub-X9_b.edf")  # fmt: skip
-    others = ("X90.edf", "X90_triggers.csv", "sub-X90.edf", "sub-X90_task-rest_emg.edf", "X90/night.edf",
+    others = ("sub-X9-x.edf", "sub-X9-x_task-rest_emg.edf", "sub-X9-x/night.edf",
+              "X90.edf", "X90_triggers.csv", "sub-X90.edf", "sub-X90_task-rest_emg.edf", "X90/night.edf",
               "AX9.edf", "deep/X9/kept.txt", "summary.json")  # fmt: skip
     for name in (*theirs, *others):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,6 @@ from monitor.store import DATABASE
 TRIGGERS: Final = "triggers.csv"
 _SUFFIXES: Final = (".edf", ".bdf", ".xdf", ".csv", SUFFIX)
 _DAY = re.compile(r"\d{4}-\d\d-\d\d(-\d+)?\.sqlite")
-_SUBJECT = re.compile(r"(?:^|[/_])sub-([^/_]+?)(?=[/_]|\.[^/]*$|$)")
 NO_GROUP: Final = "n/a"
 
 
@@ -139,7 +138,7 @@ def _recording(file: Stored, groups: dict[str, str]) -> Member:
 
 
 def _subject(name: str, pseudonym: str = "") -> str:
-    match = _SUBJECT.search(name)
+    match = study.SUBJECT.search(name)
     if match or pseudonym:
         return _named(match[1] if match else pseudonym)
     path = PurePosixPath(name)

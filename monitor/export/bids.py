@@ -58,7 +58,7 @@ def export(
     told: Callable[[str], None],
     heard: Callable[[float], None],
 ) -> Iterator[Path]:
-    """Write one person, and give each recording once it is whole.
+    """Write one person, and give each file once all are whole.
 
     Raises:
         ExportError: the subject's name cannot be one in BIDS, or a file cannot be written.

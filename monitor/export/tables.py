@@ -40,7 +40,7 @@ Batches = Iterator[list[Row]]
 
 
 def _days(source: Source) -> Iterator[tuple[int, int]]:
-    """The stretches that are read at once, from the first device's first day on."""
+    """The stretches that are read at once: days of UTC."""
     for start_ns in range(source.since_ns - source.since_ns % _DAY_NS, source.until_ns, _DAY_NS):
         yield max(start_ns, source.since_ns), min(start_ns + _DAY_NS, source.until_ns)
 
