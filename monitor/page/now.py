@@ -124,13 +124,14 @@ def _link(device: DeviceGlance, now_ns: int) -> str:
 
 
 def _contact(device: DeviceGlance) -> str:
-    if device.channels and all(each.unit in ACCELERATION for each in device.channels):
+    electrodes = [each for each in device.channels if each.unit not in ACCELERATION]
+    if device.channels and not electrodes:
         return "has no electrodes"
     if device.impedance_ohm:
         return lines.impedance(device.impedance_ohm)
     if device.off:
         return f"none at {', '.join(device.off)}"
-    bad = [each.label for each in device.channels if each.state == "bad_contact"]
+    bad = [each.label for each in electrodes if each.state == "bad_contact"]
     return f"bad at {', '.join(bad)}" if bad else "good"
 
 
