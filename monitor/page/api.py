@@ -387,7 +387,7 @@ def _add_reading(app: FastAPI, reader: Reader) -> None:
         until: Until = None,
         stretch_s: Annotated[int, Query(ge=60, le=86400, description="Made longer over long times.")] = 60,
     ) -> Stretches:
-        """What each channel yielded, minute by minute, or summed over longer stretches."""
+        """What each site yielded, minute by minute or summed over longer stretches; an accelerometer is one."""
         since_ns, until_ns = _range(since, until)
         least_s = max((until_ns - since_ns) * 1e-9 / _STRETCHES_MAX, 0)
         stretch = max(-(-stretch_s // 60), int(-(-least_s // 60))) * 60
